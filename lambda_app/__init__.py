@@ -1,0 +1,1 @@
+"""Embeddings and reranking on AWS Lambda: everything that runs in the function."""

@@ -1,0 +1,223 @@
+"""The bundle: the directory that the build writes and the function opens, and the only contract between them.
+
+``manifest.json`` describes everything else. Opening a bundle checks what is cheap (the manifest's own checksum, the
+graph's sha256, the size of every file); :func:`verify_bundle` reads and hashes every byte, for builds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lambda_app.errors import BundleError
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+GRAPH = "model.onnx"
+WEIGHTS = "model.bin"
+
+Role = Literal["embedding", "reranker"]
+RerankKind = Literal["cross-encoder", "bi-encoder"]
+TokenizerKind = Literal["library", "unigram"]
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFile:
+    """One file of the bundle; ``path`` is relative to the bundle's directory, with forward slashes."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One initializer in ``model.bin``: numpy dtype name, shape, and its bytes' place in the file.
+
+    ``sparse`` marks lookup tables, of which a request reads a few rows: they are never read ahead.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    bytes: int
+    sparse: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """How the weights were quantized, and where that is safe and fast.
+
+    ``instruction_sets`` lists the CPU features under which the answers were checked; ``prepack`` says whether a session
+    opened on demand should let onnxruntime repack the weights (slower to open, faster per call).
+    """
+
+    scheme: str
+    weight_bits: int
+    instruction_sets: tuple[str, ...]
+    prepack: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """One model of the bundle. ``inputs`` are the graph's input names in order; lengths are in tokens.
+
+    ``pooling``, ``dimensions`` and ``prompts`` describe embedders; ``activation`` describes cross-encoders
+    (``sigmoid`` or ``identity``, applied by the function to the graph's logit).
+    """
+
+    role: Role
+    directory: Path
+    id: str
+    source: Mapping[str, Any]
+    architecture: str
+    hidden_size: int
+    dimensions: int
+    max_tokens: int
+    pooling: str | None
+    prompts: Mapping[str, str]
+    activation: str | None
+    quantization: Quantization
+    tokenizer_kind: TokenizerKind
+    pad_token_id: int
+    inputs: tuple[str, ...]
+    tensors: tuple[Tensor, ...]
+    files: tuple[BundleFile, ...]
+    parity: Mapping[str, Any]
+    fingerprint: str
+
+    @property
+    def graph_path(self) -> Path:
+        return self.directory / GRAPH
+
+    @property
+    def weights_path(self) -> Path:
+        return self.directory / WEIGHTS
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose manifest has been read and checked. ``rerank_kind`` is ``bi-encoder`` when documents are ranked
+    by the embedding model's cosine; ``reranker`` is then None."""
+
+    directory: Path
+    build: Mapping[str, Any]
+    embedding: ModelInfo | None
+    reranker: ModelInfo | None
+    rerank_kind: RerankKind | None
+
+    @classmethod
+    def open(cls, directory: str | os.PathLike[str]) -> Bundle:
+        """Reads the manifest and checks it against the files: presence, sizes, and the graphs' sha256.
+
+        Raises:
+            BundleError: the directory is no bundle, or a file is missing, of another size, or altered.
+        """
+        root = Path(directory)
+        manifest = read_manifest(root)
+        models = {role: _model_info(root, role, entry) for role, entry in manifest["models"].items()}
+        for model in models.values():
+            for file in model.files:
+                _check_size(root, file)
+                if file.path.endswith("/" + GRAPH):
+                    _check_hash(root, file)
+        return cls(
+            directory=root,
+            build=manifest["build"],
+            embedding=models.get("embedding"),
+            reranker=models.get("reranker"),
+            rerank_kind=manifest["rerank_kind"],
+        )
+
+    def models(self) -> Iterator[ModelInfo]:
+        """The models present, embedding first."""
+        yield from (model for model in (self.embedding, self.reranker) if model is not None)
+
+
+def checksum(manifest: Mapping[str, Any]) -> str:
+    """sha256 of a manifest's canonical JSON, its own ``checksum`` field left out."""
+    content = {key: value for key, value in manifest.items() if key != "checksum"}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+def read_manifest(root: Path) -> dict[str, Any]:
+    """The manifest as JSON, its schema version and checksum verified.
+
+    Raises:
+        BundleError: naming the file and what was expected.
+    """
+    path = root / MANIFEST
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"no model bundle at {root}: cannot read {MANIFEST} ({error.strerror}). "
+            "Build one with `python build_models.py`, or point MODEL_DIR at a directory that holds one."
+        ) from error
+    try:
+        manifest = json.loads(raw)
+        version = manifest["schema_version"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise BundleError(f"{path} is not a bundle manifest: it is not a JSON object with schema_version") from error
+    if version != SCHEMA_VERSION:
+        raise BundleError(f"{path} has schema version {version!r}, this code reads {SCHEMA_VERSION}: rebuild the bundle")
+    if manifest.get("checksum") != checksum(manifest):
+        raise BundleError(f"{path} was altered after the build: its checksum does not match its content")
+    return dict(manifest)
+
+
+def verify_bundle(directory: str | os.PathLike[str]) -> int:
+    """Hashes every file of a bundle and returns how many bytes were read.
+
+    Raises:
+        BundleError: as :meth:`Bundle.open`, or on the first file whose sha256 differs.
+    """
+    bundle = Bundle.open(directory)
+    files = [file for model in bundle.models() for file in model.files]
+    for file in files:
+        _check_hash(bundle.directory, file)
+    return sum(file.bytes for file in files)
+
+
+def _check_size(root: Path, file: BundleFile) -> None:
+    try:
+        size = os.stat(root / file.path).st_size
+    except OSError as error:
+        raise BundleError(f"{file.path} is missing from the bundle at {root} ({error.strerror})") from error
+    if size != file.bytes:
+        raise BundleError(f"{file.path} has {size} bytes, the manifest says {file.bytes}: the bundle is incomplete")
+
+
+def _check_hash(root: Path, file: BundleFile) -> None:
+    with (root / file.path).open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != file.sha256:
+        raise BundleError(f"{file.path} was altered: sha256 {found[:12]}..., the manifest says {file.sha256[:12]}...")
+
+
+def _model_info(root: Path, role: str, entry: Mapping[str, Any]) -> ModelInfo:
+    try:
+        fields = dict(entry)
+        quantization = dict(fields.pop("quantization"))
+        quantization["instruction_sets"] = tuple(quantization["instruction_sets"])
+        return ModelInfo(
+            role=role,  # type: ignore[arg-type]  # the checksum vouches for the value
+            directory=root / role,
+            quantization=Quantization(**quantization),
+            inputs=tuple(fields.pop("inputs")),
+            tensors=tuple(
+                Tensor(name, dtype, tuple(shape), offset, size, sparse)
+                for name, dtype, shape, offset, size, sparse in fields.pop("tensors")
+            ),
+            files=tuple(BundleFile(**file) for file in fields.pop("files")),
+            **fields,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{root / MANIFEST}: the entry of the {role} model is incomplete ({error})") from error

@@ -1,0 +1,109 @@
+"""Every error that leaves this package, each with a stable code.
+
+Nothing here knows of HTTP: each door (``api/http.py``, ``api/direct.py``) maps the classes once, in one table.
+Messages are written for the caller and never contain the caller's text, a path or a key.
+"""
+
+from __future__ import annotations
+
+
+class LambdaAppError(Exception):
+    """Base of the tree. ``code`` is stable and machine-readable; ``param`` names the offending field."""
+
+    code = "internal_error"
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        if code is not None:
+            self.code = code
+
+
+class RequestError(LambdaAppError):
+    """The caller's mistake: the message says what to change."""
+
+    code = "invalid_request"
+
+
+class InvalidJSONError(RequestError):
+    """The body is not JSON (or nests deeper than any request can)."""
+
+    code = "invalid_json"
+
+
+class FieldError(RequestError):
+    """A field is missing, unknown, of the wrong type or out of range."""
+
+    code = "invalid_field"
+
+
+class TextError(RequestError):
+    """A text that cannot be tokenized: empty, with a NUL, or with a lone surrogate."""
+
+    code = "invalid_text"
+
+
+class LimitError(RequestError):
+    """More than a bound in ``limits.py`` allows."""
+
+    code = "limit_exceeded"
+
+
+class ResponseTooLargeError(LimitError):
+    """The answer would pass what the caller's envelope can carry."""
+
+    code = "response_too_large"
+
+
+class UnsupportedEventError(RequestError):
+    """An event of a shape that no door takes."""
+
+    code = "unsupported_event"
+
+
+class NotFoundError(RequestError):
+    """No such route."""
+
+    code = "not_found"
+
+
+class MethodNotAllowedError(RequestError):
+    """The route exists, the method does not."""
+
+    code = "method_not_allowed"
+
+
+class ModelUnavailableError(RequestError):
+    """The function was deployed without the model that this request needs."""
+
+    code = "model_unavailable"
+
+
+class DeadlineError(LambdaAppError):
+    """The invocation's remaining time ran out before all items were done."""
+
+    code = "deadline_exceeded"
+
+    def __init__(self, message: str, *, done: int, total: int) -> None:
+        super().__init__(message)
+        self.done = done
+        self.total = total
+
+
+class ConfigurationError(LambdaAppError):
+    """An environment variable has a value that cannot be used. Raised in init."""
+
+    code = "invalid_configuration"
+
+
+class BundleError(LambdaAppError):
+    """The bundle is missing, foreign, incomplete or altered. Raised in init, naming the file."""
+
+    code = "invalid_bundle"
+
+
+class InferenceError(LambdaAppError):
+    """The model gave something that must not be passed on, such as a value that is not finite."""
+
+    code = "inference_failed"

@@ -1,0 +1,30 @@
+"""Every bound in one place.
+
+The payload sizes are AWS's own quotas (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html);
+the rest keeps one request from occupying a function for longer than its caller waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Lambda ends the runtime process when a synchronous response passes this many bytes (6 MiB + 100).
+LAMBDA_RESPONSE_BYTES = 6_291_556
+# An Application Load Balancer drops Lambda responses over 1 MB.
+ALB_RESPONSE_BYTES = 1_048_576
+# Errors stay small whatever was sent.
+ERROR_BYTES = 4_096
+# Padded tokens in one inference batch: bounds peak memory, and on two cores larger batches are no faster.
+BATCH_TOKENS = 2_048
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may ask for. Counts are items; lengths are Unicode characters."""
+
+    embed_texts: int = 2_048
+    rerank_documents: int = 1_000
+    text_characters: int = 200_000
+    total_characters: int = 4_000_000
+    batch_tokens: int = BATCH_TOKENS
+    response_bytes: int = LAMBDA_RESPONSE_BYTES

@@ -1,0 +1,55 @@
+"""Runs encoded items through a session in batches, and hands the rows back in the caller's order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lambda_app.models.batching import attention_mask, pad, plan_batches
+
+if TYPE_CHECKING:
+    from lambda_app.bundle import ModelInfo
+    from lambda_app.models.session import Session
+    from lambda_app.models.tokenization import Encoding
+
+# Called before each batch with the number of items done; raises to stop the work.
+Checkpoint = Callable[[int], None]
+
+
+def run_encodings(
+    session: Session,
+    model: ModelInfo,
+    encodings: Sequence[Encoding],
+    *,
+    batch_tokens: int,
+    checkpoint: Checkpoint | None = None,
+) -> np.ndarray:
+    """One output row for each encoding, float32, in the order of ``encodings``.
+
+    Shape is (items, ...) with whatever the graph gives per item. There must be at least one item.
+    """
+    rows: np.ndarray | None = None
+    done = 0
+    for batch in plan_batches([len(encoding.ids) for encoding in encodings], batch_tokens):
+        if checkpoint is not None:
+            checkpoint(done)
+        output = session.run(_inputs(model, [encodings[index] for index in batch]))
+        if rows is None:
+            rows = np.empty((len(encodings), *output.shape[1:]), dtype=output.dtype)
+        rows[batch] = output
+        done += len(batch)
+    if rows is None:
+        raise ValueError("no items to run")
+    return rows
+
+
+def _inputs(model: ModelInfo, batch: Sequence[Encoding]) -> dict[str, np.ndarray]:
+    arrays = {
+        "input_ids": pad([encoding.ids for encoding in batch], model.pad_token_id),
+        "attention_mask": attention_mask([len(encoding.ids) for encoding in batch]),
+    }
+    if "token_type_ids" in model.inputs:
+        arrays["token_type_ids"] = pad([encoding.type_ids for encoding in batch], 0)
+    return arrays

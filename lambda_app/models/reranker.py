@@ -1,0 +1,69 @@
+"""Query and documents to relevance logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lambda_app.limits import BATCH_TOKENS
+from lambda_app.models.inference import Checkpoint, run_encodings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lambda_app.bundle import ModelInfo
+    from lambda_app.models.session import Session
+    from lambda_app.models.tokenization import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class RerankOutput:
+    """``logits`` is (documents,) float32, before any activation; ``truncated`` holds indices of documents."""
+
+    logits: np.ndarray
+    tokens: int
+    truncated: tuple[int, ...]
+
+
+class Reranker:
+    """A cross-encoder: reads query and document together and gives one logit."""
+
+    def __init__(
+        self, model: ModelInfo, tokenizer: Tokenizer, session: Session, batch_tokens: int = BATCH_TOKENS
+    ) -> None:
+        self.model = model
+        self._tokenizer = tokenizer
+        self._session = session
+        self._batch_tokens = batch_tokens
+
+    @classmethod
+    def open(cls, model: ModelInfo, *, threads: int, prepack: bool | None = None) -> Reranker:
+        """Opens tokenizer and session of the bundle's cross-encoder.
+
+        Raises:
+            BundleError: a file of the model cannot be used.
+        """
+        from lambda_app.models.session import open_session
+        from lambda_app.models.tokenization import load_tokenizer
+
+        return cls(model, load_tokenizer(model), open_session(model, threads=threads, prepack=prepack))
+
+    def score(
+        self, query: str, documents: Sequence[str], *, checkpoint: Checkpoint | None = None
+    ) -> RerankOutput:
+        """Scores at least one document against the query; pairs over the limit are cut longest first.
+
+        ``checkpoint`` is called before each batch with the number of documents done, and may raise to stop.
+
+        Raises:
+            InferenceError: a logit is not finite.
+        """
+        encodings = self._tokenizer.encode_pairs(query, documents, self.model.max_tokens)
+        return RerankOutput(
+            logits=run_encodings(
+                self._session, self.model, encodings, batch_tokens=self._batch_tokens, checkpoint=checkpoint
+            ),
+            tokens=sum(len(encoding.ids) for encoding in encodings),
+            truncated=tuple(index for index, encoding in enumerate(encodings) if encoding.truncated),
+        )

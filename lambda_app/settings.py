@@ -1,0 +1,107 @@
+"""The function's settings, and the only reader of the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from lambda_app.errors import ConfigurationError
+
+ModelRole = Literal["embedding", "reranker"]
+Preloadable = Literal["embedding", "reranker", "http"]
+
+MODEL_ROLES: tuple[ModelRole, ...] = ("embedding", "reranker")
+PRELOADABLE: tuple[Preloadable, ...] = ("embedding", "reranker", "http")
+LOG_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
+# Lambda gives one full vCPU at this much memory, and a share in proportion below and above.
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+MEGABYTES_PER_VCPU = 1_769
+# Beside the package: /var/task/models in the image, models/ in a clone.
+DEFAULT_MODEL_DIR = Path(__file__).resolve().parent.parent / "models"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Read once, in init. ``models`` is None when the bundle decides; ``memory_mb`` is None outside Lambda."""
+
+    model_dir: Path
+    models: frozenset[ModelRole] | None
+    preload: frozenset[Preloadable]
+    threads: int | None
+    memory_mb: int | None
+    initialization_type: str
+    api_base_path: str
+    log_level: int
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Reads and checks every variable.
+
+        Raises:
+            ConfigurationError: naming the variable and the values it may have.
+        """
+        models = _choices(environ, "MODELS", MODEL_ROLES)
+        preload = _choices(environ, "PRELOAD", PRELOADABLE)
+        return cls(
+            model_dir=Path(environ.get("MODEL_DIR") or DEFAULT_MODEL_DIR),
+            models=cast("frozenset[ModelRole] | None", models or None),
+            preload=cast("frozenset[Preloadable]", frozenset(PRELOADABLE) if preload is None else preload),
+            threads=_integer(environ, "INFERENCE_THREADS", 1, 64),
+            memory_mb=_integer(environ, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 1, 1_000_000),
+            initialization_type=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+            api_base_path=_base_path(environ),
+            log_level=_log_level(environ),
+        )
+
+    @property
+    def eager(self) -> bool:
+        """Whether init happens ahead of traffic (provisioned concurrency, SnapStart), so that its length is free."""
+        return self.initialization_type in {"provisioned-concurrency", "snap-start"}
+
+    def inference_threads(self, cpus: int) -> int:
+        """Threads for one inference: what is configured, else the vCPUs that the memory size buys of ``cpus``.
+
+        Explicit, because onnxruntime's own choice pins threads to cores that Lambda may not grant.
+        """
+        if self.threads is not None:
+            return self.threads
+        if self.memory_mb is None:
+            return max(1, cpus)
+        return max(1, min(cpus, -(-self.memory_mb // MEGABYTES_PER_VCPU)))
+
+
+def _choices(environ: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> frozenset[str] | None:
+    value = environ.get(name)
+    if value is None:
+        return None
+    chosen = frozenset(part.strip() for part in value.split(",") if part.strip())
+    if not chosen <= set(allowed):
+        raise ConfigurationError(f"{name} must be a comma-separated list of {', '.join(allowed)}", param=name)
+    return chosen
+
+
+def _integer(environ: Mapping[str, str], name: str, low: int, high: int) -> int | None:
+    value = environ.get(name)
+    if not value:
+        return None
+    if not (value.isascii() and value.isdigit() and low <= int(value) <= high):
+        raise ConfigurationError(f"{name} must be a whole number from {low} to {high}", param=name)
+    return int(value)
+
+
+def _base_path(environ: Mapping[str, str]) -> str:
+    value = environ.get("API_BASE_PATH", "").rstrip("/")
+    if value and not value.startswith("/"):
+        raise ConfigurationError("API_BASE_PATH must begin with a slash, as in /search", param="API_BASE_PATH")
+    return value
+
+
+def _log_level(environ: Mapping[str, str]) -> int:
+    name = (environ.get("LOG_LEVEL") or environ.get("AWS_LAMBDA_LOG_LEVEL") or "INFO").upper()
+    # Lambda's own names for its log levels, beside Python's.
+    name = {"TRACE": "DEBUG", "WARN": "WARNING", "FATAL": "ERROR", "CRITICAL": "ERROR"}.get(name, name)
+    if name not in LOG_LEVELS:
+        raise ConfigurationError(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}", param="LOG_LEVEL")
+    return LOG_LEVELS[name]
