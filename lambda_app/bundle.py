@@ -1,7 +1,8 @@
 """The bundle: the directory that the build writes and the function opens, and the only contract between them.
 
-``manifest.json`` describes everything else. Opening a bundle checks what is cheap (the manifest's own checksum, the
-graph's sha256, the size of every file); :func:`verify_bundle` reads and hashes every byte, for builds.
+``manifest.json`` describes everything else. Opening a bundle checks what is cheap (the manifest's own
+checksum, the graph's sha256, the size of every file); :func:`verify_bundle` reads and hashes every byte, for
+builds.
 """
 
 from __future__ import annotations
@@ -54,8 +55,9 @@ class Tensor:
 class Quantization:
     """How the weights were quantized, and where that is safe and fast.
 
-    ``instruction_sets`` lists the CPU features under which the answers were checked; ``prepack`` says whether a session
-    opened on demand should let onnxruntime repack the weights (slower to open, faster per call).
+    ``instruction_sets`` lists the CPU features under which the answers were checked; ``prepack`` says
+    whether a session opened on demand should let onnxruntime repack the weights (slower to open, faster per
+    call).
     """
 
     scheme: str
@@ -103,8 +105,8 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle whose manifest has been read and checked. ``rerank_kind`` is ``bi-encoder`` when documents are ranked
-    by the embedding model's cosine; ``reranker`` is then None."""
+    """A bundle whose manifest has been read and checked. ``rerank_kind`` is ``bi-encoder`` when documents
+    are ranked by the embedding model's cosine; ``reranker`` is then None."""
 
     directory: Path
     build: Mapping[str, Any]
@@ -165,9 +167,11 @@ def read_manifest(root: Path) -> dict[str, Any]:
         manifest = json.loads(raw)
         version = manifest["schema_version"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise BundleError(f"{path} is not a bundle manifest: it is not a JSON object with schema_version") from error
+        raise BundleError(f"{path} is no bundle manifest: not a JSON object with schema_version") from error
     if version != SCHEMA_VERSION:
-        raise BundleError(f"{path} has schema version {version!r}, this code reads {SCHEMA_VERSION}: rebuild the bundle")
+        raise BundleError(
+            f"{path} has schema version {version!r}, this code reads {SCHEMA_VERSION}: rebuild the bundle"
+        )
     if manifest.get("checksum") != checksum(manifest):
         raise BundleError(f"{path} was altered after the build: its checksum does not match its content")
     return dict(manifest)
@@ -192,14 +196,18 @@ def _check_size(root: Path, file: BundleFile) -> None:
     except OSError as error:
         raise BundleError(f"{file.path} is missing from the bundle at {root} ({error.strerror})") from error
     if size != file.bytes:
-        raise BundleError(f"{file.path} has {size} bytes, the manifest says {file.bytes}: the bundle is incomplete")
+        raise BundleError(
+            f"{file.path} has {size} bytes, the manifest says {file.bytes}: the bundle is incomplete"
+        )
 
 
 def _check_hash(root: Path, file: BundleFile) -> None:
     with (root / file.path).open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != file.sha256:
-        raise BundleError(f"{file.path} was altered: sha256 {found[:12]}..., the manifest says {file.sha256[:12]}...")
+        raise BundleError(
+            f"{file.path} was altered: its sha256 is {found[:12]}..., not {file.sha256[:12]}..."
+        )
 
 
 def _model_info(root: Path, role: str, entry: Mapping[str, Any]) -> ModelInfo:
@@ -220,4 +228,6 @@ def _model_info(root: Path, role: str, entry: Mapping[str, Any]) -> ModelInfo:
             **fields,
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{root / MANIFEST}: the entry of the {role} model is incomplete ({error})") from error
+        raise BundleError(
+            f"{root / MANIFEST}: the entry of the {role} model is incomplete ({error})"
+        ) from error

@@ -26,7 +26,8 @@ def process_started() -> float:
 
 
 class PhaseClock:
-    """Seconds spent in each named phase of init. Phases in threads overlap, so they need not add up to the total."""
+    """Seconds spent in each named phase of init. Phases in threads overlap, so they need not add up to the
+    total."""
 
     def __init__(self) -> None:
         self._started = process_started()
@@ -60,7 +61,9 @@ class PhaseClock:
             phases: dict[str, float] = {}
             for name, start, end in self._spans:
                 phases[name] = phases.get(name, 0.0) + (end - start) * 1000
-        phases["total"] = (self._total if self._total is not None else time.monotonic() - self._started) * 1000
+        phases["total"] = (
+            self._total if self._total is not None else time.monotonic() - self._started
+        ) * 1000
         return {name: round(value, 1) for name, value in phases.items()}
 
     def spans(self) -> list[tuple[str, float, float]]:

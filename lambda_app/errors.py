@@ -1,7 +1,7 @@
 """Every error that leaves this package, each with a stable code.
 
-Nothing here knows of HTTP: each door (``api/http.py``, ``api/direct.py``) maps the classes once, in one table.
-Messages are written for the caller and never contain the caller's text, a path or a key.
+Nothing here knows of HTTP: each door (``api/http.py``, ``api/direct.py``) maps the classes once, in one
+table. Messages are written for the caller and never contain the caller's text, a path or a key.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Every bound in one place.
 
-The payload sizes are AWS's own quotas (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html);
-the rest keeps one request from occupying a function for longer than its caller waits.
+The payload sizes are AWS's own quotas
+(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html); the rest keeps one request from
+occupying a function for longer than its caller waits.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ DEFAULT_MODEL_DIR = Path(__file__).resolve().parent.parent / "models"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Read once, in init. ``models`` is None when the bundle decides; ``memory_mb`` is None outside Lambda."""
+    """Read once, in init. ``models`` is None when the bundle decides; ``memory_mb`` is None outside
+    Lambda."""
 
     model_dir: Path
     models: frozenset[ModelRole] | None
@@ -57,11 +58,13 @@ class Settings:
 
     @property
     def eager(self) -> bool:
-        """Whether init happens ahead of traffic (provisioned concurrency, SnapStart), so that its length is free."""
+        """Whether init happens ahead of traffic (provisioned concurrency, SnapStart), so that its length is
+        free."""
         return self.initialization_type in {"provisioned-concurrency", "snap-start"}
 
     def inference_threads(self, cpus: int) -> int:
-        """Threads for one inference: what is configured, else the vCPUs that the memory size buys of ``cpus``.
+        """Threads for one inference: what is configured, else the vCPUs that the memory size buys of
+        ``cpus``.
 
         Explicit, because onnxruntime's own choice pins threads to cores that Lambda may not grant.
         """
@@ -94,7 +97,7 @@ def _integer(environ: Mapping[str, str], name: str, low: int, high: int) -> int 
 def _base_path(environ: Mapping[str, str]) -> str:
     value = environ.get("API_BASE_PATH", "").rstrip("/")
     if value and not value.startswith("/"):
-        raise ConfigurationError("API_BASE_PATH must begin with a slash, as in /search", param="API_BASE_PATH")
+        raise ConfigurationError("API_BASE_PATH must begin with a slash", param="API_BASE_PATH")
     return value
 
 

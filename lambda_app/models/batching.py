@@ -39,4 +39,3 @@ def pad(rows: Sequence[Sequence[int]], value: int) -> np.ndarray:
 def attention_mask(lengths: Sequence[int]) -> np.ndarray:
     """(batch, longest) int64, 1 where there is a token."""
     return (np.arange(max(lengths)) < np.asarray(lengths)[:, None]).astype(np.int64)
-

@@ -62,8 +62,9 @@ class Embedder:
             InferenceError: a vector is not finite.
         """
         prompt = self.model.prompts.get(input_type, "")
-        prompted = [text if text.startswith(prompt) else prompt + text for text in texts] if prompt else list(texts)
-        encodings = self._tokenizer.encode_batch(prompted, self.model.max_tokens)
+        if prompt:
+            texts = [text if text.startswith(prompt) else prompt + text for text in texts]
+        encodings = self._tokenizer.encode_batch(texts, self.model.max_tokens)
         return EmbedOutput(
             vectors=run_encodings(
                 self._session, self.model, encodings, batch_tokens=self._batch_tokens, checkpoint=checkpoint

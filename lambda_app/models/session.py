@@ -6,7 +6,8 @@ import mmap
 import os
 from collections.abc import Mapping
 
-# onnxruntime's Linux wheels send telemetry and keep a database under HOME unless this is set before the first import.
+# onnxruntime's Linux wheels send telemetry and keep a database under HOME unless this is set before the
+# first import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import numpy as np
@@ -40,9 +41,9 @@ def open_session(model: ModelInfo, *, threads: int, prepack: bool | None = None)
     """Opens a model of the bundle with ``threads`` inference threads.
 
     The graph was optimised at build time, so nothing is optimised here. All weights come from one mapping of
-    ``model.bin``: nothing is copied, pages are read when an inference touches them, and lookup tables are marked as
-    randomly read, or the kernel's read-ahead would fetch rows nobody asked for. ``prepack`` overrides the bundle's
-    own choice.
+    ``model.bin``: nothing is copied, pages are read when an inference touches them, and lookup tables are
+    marked as randomly read, or the kernel's read-ahead would fetch rows nobody asked for. ``prepack``
+    overrides the bundle's own choice.
 
     Raises:
         BundleError: onnxruntime cannot open the graph.

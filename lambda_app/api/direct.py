@@ -1,0 +1,86 @@
+"""Direct invocation: ``{"action": ...}`` events from pipelines, without a web layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lambda_app.api import fields
+from lambda_app.api.vectors import encode_vectors, input_type
+from lambda_app.errors import FieldError
+from lambda_app.service import EmbedRequest, RerankRequest, Service
+
+ENCODINGS = ("float", "base64")
+
+
+class DirectDoor:
+    """Takes an event with an ``action`` and gives a plain JSON-ready answer; errors are raised."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._actions: dict[str, Callable[[Mapping[str, Any], float | None], dict[str, Any]]] = {
+            "embed": self._embed,
+            "rerank": self._rerank,
+            "info": self._info,
+            "ping": self._ping,
+        }
+
+    def __call__(self, event: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
+        """Runs the event's action until ``deadline`` on the monotonic clock.
+
+        Raises:
+            RequestError: the event cannot be served as it is.
+        """
+        action = event["action"]
+        run = self._actions.get(action) if isinstance(action, str) else None
+        if run is None:
+            known = ", ".join(self._actions)
+            raise FieldError(f"action must be one of {known}", param="action", code="unknown_action")
+        return run(event, deadline)
+
+    def _embed(self, event: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
+        fields.reject_unknown(event, ("action", "texts", "input_type", "encoding", "model"))
+        fields.optional_text(event, "model")
+        encoding = fields.optional_choice(event, "encoding", ENCODINGS, "float")
+        result = self._service.embed(
+            EmbedRequest(
+                texts=fields.texts(event, "texts", most=self._service.limits.embed_texts),
+                input_type=input_type(event),
+                base64=encoding == "base64",
+                deadline=deadline,
+            )
+        )
+        return {
+            "model": result.model,
+            "dimensions": result.dimensions,
+            "embeddings": encode_vectors(result.vectors, encoding),
+            "usage": {"tokens": result.tokens},
+            "truncated": list(result.truncated),
+        }
+
+    def _rerank(self, event: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
+        fields.reject_unknown(event, ("action", "query", "documents", "top_n", "raw_scores", "model"))
+        fields.optional_text(event, "model")
+        result = self._service.rerank(
+            RerankRequest(
+                query=fields.text(event, "query"),
+                documents=fields.texts(event, "documents", most=self._service.limits.rerank_documents),
+                top_n=fields.optional_integer(event, "top_n"),
+                raw_scores=fields.optional_flag(event, "raw_scores"),
+                deadline=deadline,
+            )
+        )
+        return {
+            "model": result.model,
+            "results": [{"index": scored.index, "score": scored.score} for scored in result.results],
+            "usage": {"tokens": result.tokens},
+            "truncated": list(result.truncated),
+        }
+
+    def _info(self, event: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
+        fields.reject_unknown(event, ("action",))
+        return self._service.info()
+
+    def _ping(self, event: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
+        # Warm-up plugins add fields of their own; a ping is never worth refusing.
+        return {"ok": True}

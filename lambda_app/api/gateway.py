@@ -1,0 +1,174 @@
+"""HTTP events of API Gateway (REST and HTTP APIs), Function URLs and load balancers, made safe for Mangum.
+
+Mangum reads an event before its own error handling begins, so whatever it would trip over is refused here,
+with a 400, or left out where nothing of ours reads it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from lambda_app.errors import InvalidJSONError, RequestError
+from lambda_app.limits import ALB_RESPONSE_BYTES, LAMBDA_RESPONSE_BYTES
+
+
+def is_http(event: Any) -> bool:
+    """Whether an event comes from an HTTP front door (and not from a queue, a schedule or a pipeline)."""
+    has_context = isinstance(event, dict) and isinstance(event.get("requestContext"), dict)
+    return has_context and _method(event) is not None
+
+
+def is_load_balancer(event: Mapping[str, Any]) -> bool:
+    return "elb" in event["requestContext"]
+
+
+def response_limit(event: Mapping[str, Any]) -> int:
+    """The most bytes that the answer's envelope may have."""
+    return ALB_RESPONSE_BYTES if is_load_balancer(event) else LAMBDA_RESPONSE_BYTES
+
+
+def normalise(event: Mapping[str, Any], base_path: str) -> dict[str, Any]:
+    """A copy of the event with well-formed headers, query, path (stage and ``base_path`` stripped) and body.
+
+    Raises:
+        RequestError: the body cannot be decoded, or the event is not of a documented shape.
+    """
+    clean = dict(event)
+    context = dict(event["requestContext"])
+    if event.get("version") == "2.0":
+        http = dict(context["http"])
+        http["path"] = _route(_text(http.get("path"), "/"), _stage(context), base_path)
+        http["sourceIp"] = _text(http.get("sourceIp"), "")
+        context["http"] = http
+    else:
+        path = _text(event.get("path"), "/")
+        # With a REST API the path comes without its stage, and the context holds the full one.
+        stage = _stage(context) if context.get("path") == path else ""
+        clean["path"] = _route(path, stage, base_path)
+        context["identity"] = context["identity"] if isinstance(context.get("identity"), dict) else {}
+        if not (is_load_balancer(event) or "version" in event):
+            clean.setdefault("resource", clean["path"])
+    clean["requestContext"] = context
+    clean["headers"] = _headers(event.get("headers"))
+    if "multiValueHeaders" in event:
+        clean["multiValueHeaders"] = _multi_values(event["multiValueHeaders"])
+    _clean_query(clean)
+    clean["cookies"] = [cookie for cookie in _list(event.get("cookies")) if _sendable(cookie)]
+    clean["body"], clean["isBase64Encoded"] = _body(event)
+    return clean
+
+
+def response(event: Mapping[str, Any], status: int, content: Mapping[str, Any]) -> dict[str, Any]:
+    """A gateway answer with a JSON body, for what never reaches the application."""
+    answer: dict[str, Any] = {"statusCode": status, "body": json.dumps(content), "isBase64Encoded": False}
+    if is_load_balancer(event) and "multiValueHeaders" in event:
+        answer["multiValueHeaders"] = {"content-type": ["application/json"]}
+    else:
+        answer["headers"] = {"content-type": "application/json"}
+    return answer
+
+
+def _method(event: Mapping[str, Any]) -> str | None:
+    if event.get("version") == "2.0":
+        http = event["requestContext"].get("http")
+        method = http.get("method") if isinstance(http, dict) else None
+    else:
+        method = event.get("httpMethod")
+    return method if isinstance(method, str) and method.isascii() and method.isalpha() else None
+
+
+def _stage(context: Mapping[str, Any]) -> str:
+    stage = context.get("stage")
+    return f"/{stage}" if isinstance(stage, str) and stage != "$default" else ""
+
+
+def _route(path: str, stage: str, base_path: str) -> str:
+    for prefix in (stage, base_path):
+        if prefix and (path == prefix or path.startswith(prefix + "/")):
+            path = path[len(prefix) :]
+    return path or "/"
+
+
+def _text(value: Any, default: str) -> str:
+    return value if isinstance(value, str) and _encodable(value) else default
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _encodable(value: str) -> bool:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _sendable(value: Any) -> bool:
+    return isinstance(value, str) and _encodable(value) and not any(end in value for end in "\r\n\0")
+
+
+def _headers(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    headers = {name: text for name, text in value.items() if _sendable(name) and _sendable(text)}
+    return {name: text for name, text in headers.items() if _harmless(name.lower(), text)}
+
+
+def _multi_values(value: Any) -> dict[str, list[str]]:
+    if not isinstance(value, dict):
+        return {}
+    named = {name: [text for text in _list(texts) if _sendable(text)] for name, texts in value.items()}
+    return {
+        name: texts
+        for name, texts in named.items()
+        if _sendable(name) and texts and all(_harmless(name.lower(), text) for text in texts)
+    }
+
+
+def _harmless(name: str, text: str) -> bool:
+    """Mangum splits Host at its colon and takes int() of the port; nothing here reads either."""
+    if name == "host":
+        _, colon, port = text.partition(":")
+        return not colon or _is_port(port)
+    return name != "x-forwarded-port" or _is_port(text)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5
+
+
+def _clean_query(clean: dict[str, Any]) -> None:
+    if "rawQueryString" in clean:
+        clean["rawQueryString"] = _text(clean["rawQueryString"], "")
+    single = clean.get("queryStringParameters")
+    if single is not None:
+        pairs = single.items() if isinstance(single, dict) else ()
+        clean["queryStringParameters"] = {
+            name: text for name, text in pairs if _sendable(name) and _sendable(text)
+        }
+    multiple = clean.get("multiValueQueryStringParameters")
+    if multiple is not None:
+        clean["multiValueQueryStringParameters"] = _multi_values(multiple)
+
+
+def _body(event: Mapping[str, Any]) -> tuple[str, bool]:
+    body = event.get("body")
+    if body is None:
+        return "", False
+    if not isinstance(body, str):
+        raise RequestError("the event's body must be a string", param="body")
+    if event.get("isBase64Encoded") is True:
+        try:
+            base64.b64decode(body, validate=True)
+        except (binascii.Error, ValueError):
+            raise RequestError("the event's body is not valid base64", param="body") from None
+        return body, True
+    if not _encodable(body):
+        raise InvalidJSONError("the body contains a lone surrogate, which is no Unicode text")
+    return body, False

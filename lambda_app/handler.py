@@ -1,0 +1,39 @@
+"""The composition root: what awslambdaric imports. Everything is opened while this module is imported, in
+init."""
+
+from __future__ import annotations
+
+from lambda_app.coldstart import PhaseClock
+
+_clock = PhaseClock()
+
+import os
+from collections.abc import Mapping
+
+from lambda_app.dispatch import Dispatcher
+from lambda_app.logs import JsonLog
+from lambda_app.runtime import Runtime
+from lambda_app.service import Service
+from lambda_app.settings import Settings
+
+
+def build(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
+    """Opens what the environment asks for.
+
+    Raises:
+        ConfigurationError: a variable has a value that cannot be used.
+        BundleError: the bundle is missing, foreign or incomplete.
+    """
+    settings = Settings.from_env(environ)
+    log = JsonLog(settings.log_level)
+    runtime = Runtime(settings, clock)
+    dispatcher = Dispatcher(Service(runtime), settings, log, clock)
+    runtime.preload()
+    if "http" in settings.preload:
+        dispatcher.open_http()
+    clock.finish()
+    log.info("cold_start", phases_ms=clock.milliseconds(), initialization_type=settings.initialization_type)
+    return dispatcher
+
+
+handler = build(os.environ, _clock)

@@ -1,0 +1,152 @@
+"""Opens what this function needs, in the order that starts fastest, and holds it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from lambda_app.bundle import Bundle, ModelInfo
+from lambda_app.errors import ConfigurationError, ModelUnavailableError
+
+if TYPE_CHECKING:
+    from lambda_app.coldstart import PhaseClock
+    from lambda_app.models.embedder import Embedder
+    from lambda_app.models.reranker import Reranker
+    from lambda_app.settings import ModelRole, Settings
+
+
+class Runtime:
+    """The bundle and its open models. A model that init did not open is opened by the first request for
+    it."""
+
+    def __init__(self, settings: Settings, clock: PhaseClock) -> None:
+        """Reads and checks the bundle; opens nothing yet.
+
+        Raises:
+            BundleError: the bundle cannot be used.
+            ConfigurationError: MODELS asks for a model that the bundle does not have.
+        """
+        self.settings = settings
+        self.clock = clock
+        with clock.phase("bundle"):
+            self.bundle = Bundle.open(settings.model_dir)
+        self.threads = settings.inference_threads(available_cpus())
+        self._lock = threading.Lock()
+        self._embedder: Embedder | None = None
+        self._reranker: Reranker | None = None
+        _check_models(settings, self.bundle)
+
+    def serves(self, role: ModelRole) -> bool:
+        """Whether this function was deployed to serve the role: in the bundle, and not left out by MODELS."""
+        chosen = self.settings.models
+        if chosen is not None and role not in chosen:
+            return False
+        return _in_bundle(self.bundle, role)
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedding model, opened if it is not yet. A bi-encoder's ranking uses it too.
+
+        Raises:
+            ModelUnavailableError: this function serves no embeddings.
+        """
+        if self._embedder is None:
+            model = self.bundle.embedding
+            ranks = self.bundle.rerank_kind == "bi-encoder" and self.serves("reranker")
+            if model is None or not (self.serves("embedding") or ranks):
+                raise ModelUnavailableError("this function serves no embedding model")
+            with self._lock:
+                if self._embedder is None:
+                    self._embedder = self._open_embedder(model)
+        return self._embedder
+
+    @property
+    def reranker(self) -> Reranker:
+        """The cross-encoder, opened if it is not yet.
+
+        Raises:
+            ModelUnavailableError: this function has no cross-encoder.
+        """
+        if self._reranker is None:
+            model = self.bundle.reranker
+            if model is None or not self.serves("reranker"):
+                raise ModelUnavailableError("this function serves no reranker")
+            with self._lock:
+                if self._reranker is None:
+                    self._reranker = self._open_reranker(model)
+        return self._reranker
+
+    def preload(self) -> None:
+        """Opens the models that PRELOAD names and this function serves."""
+        for model in self._preloaded():
+            read_ahead(model)
+        for model in self._preloaded():
+            _ = self.embedder if model.role == "embedding" else self.reranker
+
+    def _preloaded(self) -> list[ModelInfo]:
+        wanted: list[ModelInfo] = []
+        embeds = self.serves("embedding") and "embedding" in self.settings.preload
+        ranks = self.serves("reranker") and "reranker" in self.settings.preload
+        if self.bundle.embedding and (embeds or (ranks and self.bundle.rerank_kind == "bi-encoder")):
+            wanted.append(self.bundle.embedding)
+        if self.bundle.reranker and ranks:
+            wanted.append(self.bundle.reranker)
+        return wanted
+
+    @property
+    def _prepack(self) -> bool | None:
+        # Ahead of traffic the time and memory of repacking are free, and every call is faster for it.
+        return True if self.settings.eager else None
+
+    def _open_embedder(self, model: ModelInfo) -> Embedder:
+        from lambda_app.models.embedder import Embedder
+
+        with self.clock.phase("embedding"):
+            embedder = Embedder.open(model, threads=self.threads, prepack=self._prepack)
+            if self.settings.eager:
+                embedder.embed(["warm"], "none")
+        return embedder
+
+    def _open_reranker(self, model: ModelInfo) -> Reranker:
+        from lambda_app.models.reranker import Reranker
+
+        with self.clock.phase("reranker"):
+            reranker = Reranker.open(model, threads=self.threads, prepack=self._prepack)
+            if self.settings.eager:
+                reranker.score("warm", ["warm"])
+        return reranker
+
+
+def read_ahead(model: ModelInfo) -> None:
+    """Asks the kernel to fetch the weights that every inference reads; the lookup tables stay where they
+    are."""
+    dense = [tensor for tensor in model.tensors if not tensor.sparse]
+    if not dense or not hasattr(os, "posix_fadvise"):
+        return
+    start = min(tensor.offset for tensor in dense)
+    end = max(tensor.offset + tensor.bytes for tensor in dense)
+    descriptor = os.open(model.weights_path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
+    finally:
+        os.close(descriptor)
+
+
+def available_cpus() -> int:
+    """CPUs that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _in_bundle(bundle: Bundle, role: ModelRole) -> bool:
+    return bundle.embedding is not None if role == "embedding" else bundle.rerank_kind is not None
+
+
+def _check_models(settings: Settings, bundle: Bundle) -> None:
+    for role in sorted(settings.models or ()):
+        if not _in_bundle(bundle, role):
+            raise ConfigurationError(
+                f"MODELS names {role}, but the bundle at {bundle.directory} has no such model", param="MODELS"
+            )

@@ -1,0 +1,315 @@
+"""What the function does, whatever the door: plain dataclasses in and out, no wire format."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lambda_app.errors import DeadlineError, FieldError, LimitError, ResponseTooLargeError, TextError
+from lambda_app.limits import Limits
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lambda_app.bundle import ModelInfo
+    from lambda_app.models.embedder import InputType
+    from lambda_app.models.inference import Checkpoint
+    from lambda_app.runtime import Runtime
+
+# The least that one number of a vector takes in a JSON answer (as in "0.12345,"): a request is refused
+# before any work only when it could never fit; the door checks the exact size afterwards.
+MINIMUM_BYTES_PER_FLOAT = 8
+BYTES_PER_BASE64_FLOAT = 16 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """``dimensions`` of None gives the model's own; ``deadline`` is on :func:`time.monotonic`'s clock;
+    ``field`` is what the caller calls the texts, for errors."""
+
+    texts: Sequence[str]
+    input_type: InputType
+    base64: bool = False
+    dimensions: int | None = None
+    deadline: float | None = None
+    field: str = "texts"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedResult:
+    """``vectors`` is (texts, dimensions) float32, each of length 1, in the order of the request."""
+
+    model: str
+    fingerprint: str
+    vectors: np.ndarray
+    tokens: int
+    truncated: tuple[int, ...]
+
+    @property
+    def dimensions(self) -> int:
+        return int(self.vectors.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class RerankRequest:
+    """``top_n`` of None gives all documents; ``raw_scores`` gives the model's logit (or cosine) untouched."""
+
+    query: str
+    documents: Sequence[str]
+    top_n: int | None = None
+    raw_scores: bool = False
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredDocument:
+    """``index`` is the document's place in the request."""
+
+    index: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class RerankResult:
+    """``results`` best first, ties by index."""
+
+    model: str
+    fingerprint: str
+    results: tuple[ScoredDocument, ...]
+    tokens: int
+    truncated: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was done since the last reset, for the log line of an invocation."""
+
+    items: int = 0
+    tokens: int = 0
+
+    def reset(self) -> None:
+        self.items = self.tokens = 0
+
+
+class Service:
+    """Embeds and reranks with what the runtime holds, inside the limits."""
+
+    def __init__(self, runtime: Runtime, limits: Limits | None = None) -> None:
+        self._runtime = runtime
+        self.limits = limits or Limits()
+        self.tally = Tally()
+
+    def embed(self, request: EmbedRequest) -> EmbedResult:
+        """Embeds the texts.
+
+        Raises:
+            RequestError: a text or the number of texts is out of bounds, or no embedding model is served.
+            DeadlineError: time ran out between batches.
+            InferenceError: the model gave a value that is not finite.
+        """
+        self._check_texts(request.texts, request.field, self.limits.embed_texts)
+        embedder = self._runtime.embedder
+        if request.dimensions not in (None, embedder.model.dimensions):
+            raise FieldError(
+                f"dimensions must be {embedder.model.dimensions}: this model's vectors cannot be shortened",
+                param="dimensions",
+            )
+        self._check_answer_fits(len(request.texts), embedder.model.dimensions, request.base64, request.field)
+        output = embedder.embed(
+            request.texts, request.input_type, checkpoint=_checkpoint(request.deadline, len(request.texts))
+        )
+        self.tally = Tally(len(request.texts), output.tokens)
+        return EmbedResult(
+            embedder.model.id, embedder.model.fingerprint, output.vectors, output.tokens, output.truncated
+        )
+
+    def rerank(self, request: RerankRequest) -> RerankResult:
+        """Ranks the documents by relevance to the query.
+
+        A cross-encoder's score is its activation of the logit; a bi-encoder's is the cosine mapped to [0, 1].
+
+        Raises:
+            RequestError: a text, ``top_n`` or the number of documents is out of bounds, or no reranker is
+            served. DeadlineError: time ran out between batches.
+            InferenceError: the model gave a value that is not finite.
+        """
+        if request.top_n is not None and request.top_n < 1:
+            raise FieldError("top_n must be at least 1", param="top_n")
+        self._check_texts([request.query], "query", 1)
+        self._check_texts(request.documents, "documents", self.limits.rerank_documents)
+        bi_encoder = self._runtime.bundle.rerank_kind == "bi-encoder" and self._runtime.serves("reranker")
+        rank = self._rank_by_cosine if bi_encoder else self._rank_by_cross_encoder
+        result = rank(request)
+        self.tally = Tally(len(request.documents), result.tokens)
+        return result
+
+    def _rank_by_cross_encoder(self, request: RerankRequest) -> RerankResult:
+        reranker = self._runtime.reranker
+        checkpoint = _checkpoint(request.deadline, len(request.documents))
+        output = reranker.score(request.query, request.documents, checkpoint=checkpoint)
+        scores = output.logits.astype("float64")
+        if reranker.model.activation == "sigmoid" and not request.raw_scores:
+            scores = _sigmoid(scores)
+        return _ranked(reranker.model, scores, output.tokens, output.truncated, request.top_n)
+
+    def _rank_by_cosine(self, request: RerankRequest) -> RerankResult:
+        embedder = self._runtime.embedder
+        checkpoint = _checkpoint(request.deadline, len(request.documents))
+        query = embedder.embed([request.query], "query")
+        documents = embedder.embed(request.documents, "passage", checkpoint=checkpoint)
+        scores = documents.vectors.astype("float64") @ query.vectors[0].astype("float64")
+        if not request.raw_scores:
+            # Rounding can put the cosine of two equal vectors a hair outside of [-1, 1].
+            scores = ((scores + 1) / 2).clip(0.0, 1.0)
+        truncated = tuple(range(len(request.documents))) if query.truncated else documents.truncated
+        return _ranked(embedder.model, scores, query.tokens + documents.tokens, truncated, request.top_n)
+
+    def models(self) -> list[ModelInfo]:
+        """The models this function serves, embedding first."""
+        bundle = self._runtime.bundle
+        uses_embedding = self._runtime.serves("embedding") or bundle.rerank_kind == "bi-encoder"
+        served = {"embedding": uses_embedding, "reranker": self._runtime.serves("reranker")}
+        return [model for model in bundle.models() if served[model.role]]
+
+    def info(self) -> dict[str, Any]:
+        """What runs here: models, quantization, CPU features, versions, limits and the cold start's
+        phases."""
+        runtime = self._runtime
+        clock = runtime.clock
+        return {
+            "models": {model.role: _describe(model) for model in self.models()},
+            "rerank_kind": runtime.bundle.rerank_kind if runtime.serves("reranker") else None,
+            "build": dict(runtime.bundle.build),
+            "threads": runtime.threads,
+            "memory_mb": runtime.settings.memory_mb,
+            "initialization_type": runtime.settings.initialization_type,
+            "cpu": {"architecture": platform.machine(), "features": cpu_features()},
+            "versions": {"python": platform.python_version(), **_library_versions()},
+            "limits": {name: getattr(self.limits, name) for name in self.limits.__slots__},
+            "cold_start": {"phases_ms": clock.milliseconds(), "spans_ms": clock.spans()},
+        }
+
+    def _check_texts(self, texts: Sequence[str], field: str, most: int) -> None:
+        if not texts:
+            raise FieldError(f"{field} must hold at least one text", param=field)
+        if len(texts) > most:
+            raise LimitError(f"{field} holds {len(texts)} texts, at most {most} fit one request", param=field)
+        total = sum(map(len, texts))
+        if total > self.limits.total_characters:
+            raise LimitError(
+                f"{field} holds {total} characters, {self.limits.total_characters} fit one request",
+                param=field,
+            )
+        for index, text in enumerate(texts):
+            where = field if most == 1 else f"{field}[{index}]"
+            if not text:
+                raise TextError(f"{where} is empty", param=where)
+            if len(text) > self.limits.text_characters:
+                raise LimitError(
+                    f"{where} has {len(text)} characters, a text may have {self.limits.text_characters}: split it",
+                    param=where,
+                )
+            if "\0" in text:
+                raise TextError(f"{where} contains a NUL character: remove it", param=where)
+            if not (text.isascii() or _encodable(text)):
+                raise TextError(f"{where} contains a lone surrogate, which is no Unicode text", param=where)
+
+    def _check_answer_fits(self, texts: int, dimensions: int, base64: bool, field: str) -> None:
+        per_text = dimensions * (BYTES_PER_BASE64_FLOAT if base64 else MINIMUM_BYTES_PER_FLOAT)
+        most = int(self.limits.response_bytes / per_text)
+        if texts > most:
+            raise ResponseTooLargeError(
+                f"the vectors of {texts} texts cannot fit an answer of {self.limits.response_bytes} bytes: "
+                f"send at most {most}{'' if base64 else ', or ask for base64'}",
+                param=field,
+            )
+
+
+def cpu_features() -> list[str]:
+    """The instruction sets of this CPU that matter for quantized models, as Linux names them."""
+    relevant = {
+        *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "fma", "f16c"),
+        *("asimd", "asimddp", "i8mm", "sve", "bf16"),
+    }
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as stream:
+            for line in stream:
+                name, _, value = line.partition(":")
+                if name.strip() in {"flags", "Features"}:
+                    return sorted(relevant.intersection(value.split()))
+    except OSError:
+        pass
+    return []
+
+
+def _library_versions() -> dict[str, str]:
+    names = ("onnxruntime", "tokenizers", "numpy", "fastapi", "mangum", "awslambdaric")
+    loaded = {name: getattr(sys.modules.get(name), "__version__", None) for name in names}
+    return {name: str(version) for name, version in loaded.items() if version is not None}
+
+
+def _describe(model: ModelInfo) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "revision": model.source.get("revision"),
+        "architecture": model.architecture,
+        "dimensions": model.dimensions,
+        "max_tokens": model.max_tokens,
+        "pooling": model.pooling,
+        "prompts": dict(model.prompts),
+        "activation": model.activation,
+        "quantization": {
+            "scheme": model.quantization.scheme,
+            "weight_bits": model.quantization.weight_bits,
+            "instruction_sets": list(model.quantization.instruction_sets),
+        },
+        "tokenizer": model.tokenizer_kind,
+        "fingerprint": model.fingerprint,
+        "bytes": sum(file.bytes for file in model.files),
+        "parity": dict(model.parity),
+    }
+
+
+def _checkpoint(deadline: float | None, total: int) -> Checkpoint | None:
+    if deadline is None:
+        return None
+
+    def check(done: int) -> None:
+        if time.monotonic() >= deadline:
+            raise DeadlineError(
+                f"time ran out after {done} of {total} items: send fewer, or give the function more time or memory",
+                done=done,
+                total=total,
+            )
+
+    return check
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    # exp of a large positive number overflows; of a large negative one it is just 0.
+    small = np.exp(-np.abs(logits))
+    scores: np.ndarray = np.where(logits >= 0, 1 / (1 + small), small / (1 + small))
+    return scores
+
+
+def _ranked(
+    model: ModelInfo, scores: np.ndarray, tokens: int, truncated: tuple[int, ...], top_n: int | None
+) -> RerankResult:
+    # A stable sort of the negated scores keeps ties in the order of the request.
+    order = (-scores).argsort(kind="stable")[:top_n]
+    results = tuple(ScoredDocument(int(index), float(scores[index])) for index in order)
+    return RerankResult(model.id, model.fingerprint, results, tokens, truncated)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
