@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+# Looking for pydantic's plugins reads the metadata of every installed package; there are none here.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
+import pydantic
+
+# FastAPI's models of the OpenAPI document are built when they are first used instead of here: 60 ms.
+pydantic.BaseModel.model_config["defer_build"] = True
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+
+pydantic.BaseModel.model_config.pop("defer_build")
 
 from lambda_app.api import cohere, openai
 from lambda_app.api.fields import parse_json

@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
-from collections.abc import Mapping
-
-# onnxruntime's Linux wheels send telemetry and keep a database under HOME unless this is set before the
-# first import.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import numpy as np
 import onnxruntime as ort
