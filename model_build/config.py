@@ -1,0 +1,248 @@
+"""What is to be built: the config file, overridden by the environment, overridden by flags.
+
+Everything is checked here, before anything is downloaded; every message names the key and where it came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from lambda_app.bundle import RerankKind
+from model_build.errors import ConfigError
+from model_build.spec import HubSource, Source, describe_source, parse_source
+from model_build.toml_table import Table
+
+Arch = Literal["x86_64", "arm64"]
+Pooling = Literal["mean", "cls", "last"]
+Activation = Literal["sigmoid", "identity"]
+ParityMode = Literal["fail", "warn", "off"]
+
+QUANTIZATIONS = ("int8", "none")
+DEFAULT_CONFIG = "models.toml"
+# `--reranker bi-encoder` ranks with the embedding model; `none` leaves a model out.
+BI_ENCODER = "bi-encoder"
+NO_MODEL = "none"
+
+_MACHINES: dict[str, Arch] = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingConfig:
+    """``prompts`` go before a text by role (query, passage); ``max_tokens`` includes special tokens."""
+
+    source: Source
+    id: str
+    pooling: Pooling
+    max_tokens: int
+    prompts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RerankerConfig:
+    """A cross-encoder. ``activation`` turns its logit into a score."""
+
+    source: Source
+    id: str
+    activation: Activation
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingThresholds:
+    """Cosine between bundle and PyTorch vectors of one text; overlap of the ten nearest texts, 0 to 1."""
+
+    min_mean_cosine: float
+    min_cosine: float
+    min_top10_overlap: float
+
+
+@dataclass(frozen=True, slots=True)
+class RerankerThresholds:
+    """Differences of scores (after the activation); share of document pairs ranked the same way, 0 to 1."""
+
+    max_mean_score_difference: float
+    max_score_difference: float
+    min_rank_agreement: float
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Of one quantization scheme."""
+
+    embedding: EmbeddingThresholds
+    reranker: RerankerThresholds
+
+
+@dataclass(frozen=True, slots=True)
+class BuildConfig:
+    """One build. ``rerank_kind`` is None where nothing ranks."""
+
+    embedding: EmbeddingConfig | None
+    reranker: RerankerConfig | None
+    rerank_kind: RerankKind | None
+    quantization: str
+    arch: Arch
+    parity: ParityMode
+    thresholds: Thresholds
+
+    def digest(self) -> str:
+        """sha256 of what determines the bundle. Directories count by name: their files are hashed."""
+        content = asdict(replace(self, embedding=None, reranker=None))
+        for role, model in (("embedding", self.embedding), ("reranker", self.reranker)):
+            if model is not None:
+                content[role] = {**asdict(replace(model)), "source": describe_source(model.source)}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """The command line's flags; None where a flag was not given."""
+
+    embedding: str | None = None
+    reranker: str | None = None
+    quantization: str | None = None
+    parity: str | None = None
+    arch: str | None = None
+
+
+def load_config(path: Path, overrides: Overrides, environ: Mapping[str, str]) -> BuildConfig:
+    """Reads a config file and applies environment and flags (flag over environment over file).
+
+    Raises:
+        ConfigError: naming the key, and the file, flag or variable that has it.
+    """
+    table = Table.read(path)
+    quantization = _quantization(table, overrides, environ)
+    embedding = _embedding(table, overrides, environ)
+    rerank_kind, reranker = _reranker(table, overrides, environ)
+    if rerank_kind == BI_ENCODER and embedding is None:
+        raise ConfigError(f'{path}: [reranker] kind = "bi-encoder" needs an embedding model')
+    if embedding is None and reranker is None:
+        raise ConfigError(f"{path}: neither an [embedding] nor a [reranker] model: nothing to build")
+    mode, thresholds = _parity(table, overrides, environ, quantization)
+    table.finish()
+    arch = _MACHINES.get(overrides.arch or platform.machine().lower())
+    if arch is None:
+        raise ConfigError(f"no such architecture: {overrides.arch or platform.machine()} (x86_64 or arm64)")
+    return BuildConfig(embedding, reranker, rerank_kind, quantization, arch, mode, thresholds)
+
+
+def _embedding(table: Table, overrides: Overrides, environ: Mapping[str, str]) -> EmbeddingConfig | None:
+    section = table.table("embedding")
+    override = overrides.embedding or environ.get("EMBEDDING_MODEL")
+    if override == NO_MODEL or (section is None and override is None):
+        if section is not None:
+            section.discard()
+        return None
+    if section is None:
+        raise ConfigError(
+            f"{table.where}: an embedding source was given, but there is no [embedding] with its pooling"
+        )
+    source, name = _source(
+        section, overrides.embedding, environ, "EMBEDDING_MODEL", "MODEL_REVISION_EMBEDDING"
+    )
+    prompts = section.table("prompts")
+    return EmbeddingConfig(
+        source=source,
+        id=name,
+        pooling=cast(Pooling, section.choice("pooling", get_args(Pooling))),
+        max_tokens=section.integer("max_tokens", minimum=3),
+        prompts={} if prompts is None else {role: prompts.text(role, "") for role in ("query", "passage")},
+    )
+
+
+def _reranker(
+    table: Table, overrides: Overrides, environ: Mapping[str, str]
+) -> tuple[RerankKind | None, RerankerConfig | None]:
+    section = table.table("reranker")
+    override = overrides.reranker or environ.get("RERANKER_MODEL")
+    kind = None if section is None else section.choice("kind", get_args(RerankKind), "cross-encoder")
+    chosen = override if override in (BI_ENCODER, NO_MODEL) else "cross-encoder" if override else kind
+    if chosen != "cross-encoder":
+        if section is not None and kind == "cross-encoder":
+            section.discard()
+        return ("bi-encoder" if chosen == BI_ENCODER else None), None
+    if section is None:
+        raise ConfigError(f"{table.where}: a reranker source was given, but there is no [reranker] section")
+    source, name = _source(section, overrides.reranker, environ, "RERANKER_MODEL", "MODEL_REVISION_RERANKER")
+    return "cross-encoder", RerankerConfig(
+        source=source,
+        id=name,
+        activation=cast(Activation, section.choice("activation", get_args(Activation), "sigmoid")),
+        max_tokens=section.integer("max_tokens", minimum=5, default=512),
+    )
+
+
+def _source(
+    section: Table, flag: str | None, environ: Mapping[str, str], variable: str, revision_variable: str
+) -> tuple[Source, str]:
+    """The source and the model's id. The config's own ``id`` belongs to the config's own source."""
+    declared_id = section.text("id", "")
+    configured = section.text("source", "")
+    override = flag or environ.get(variable)
+    where = "the command line" if flag else variable if override else section.where
+    text = override or configured
+    if not text:
+        raise ConfigError(f"{section.where}: source is missing")
+    source = parse_source(text, where)
+    revision = environ.get(revision_variable)
+    # A revision written into a flag is nearer to the user than a variable.
+    if revision and not (flag and isinstance(source, HubSource) and source.revision):
+        if not isinstance(source, HubSource):
+            raise ConfigError(f"{revision_variable} is set, but {text} is no hub source")
+        source = replace(source, revision=revision)
+    name = describe_source(source)["name"]
+    own = bool(configured) and name == describe_source(parse_source(configured, section.where))["name"]
+    return source, declared_id if declared_id and (own or not override) else name
+
+
+def _quantization(table: Table, overrides: Overrides, environ: Mapping[str, str]) -> str:
+    configured = table.choice("quantization", QUANTIZATIONS, "int8")
+    if overrides.quantization:
+        if overrides.quantization not in QUANTIZATIONS:
+            raise ConfigError(
+                f"--quantization: no scheme {overrides.quantization!r} (one of {', '.join(QUANTIZATIONS)})"
+            )
+        return overrides.quantization
+    wanted = environ.get("USE_QUANTIZATION", "").strip().lower()
+    if not wanted:
+        return configured
+    if wanted in _FALSE:
+        return "none"
+    if wanted in _TRUE:
+        return configured if configured != "none" else "int8"
+    raise ConfigError(f"USE_QUANTIZATION is {wanted!r}: true or false")
+
+
+def _parity(
+    table: Table, overrides: Overrides, environ: Mapping[str, str], quantization: str
+) -> tuple[ParityMode, Thresholds]:
+    section = table.table("parity")
+    if section is None:
+        raise ConfigError(f"{table.where}: [parity] with the thresholds is missing")
+    configured = section.choice("mode", get_args(ParityMode), "fail")
+    mode = overrides.parity or environ.get("MODEL_PARITY") or configured
+    if mode not in get_args(ParityMode):
+        raise ConfigError(f"parity is {mode!r}: one of {', '.join(get_args(ParityMode))}")
+    schemes = {name: _thresholds(section, name) for name in QUANTIZATIONS if section.has(name)}
+    if quantization not in schemes:
+        raise ConfigError(
+            f"{section.where}: [parity.{quantization}] with the thresholds of that scheme is missing"
+        )
+    return cast(ParityMode, mode), schemes[quantization]
+
+
+def _thresholds(section: Table, scheme: str) -> Thresholds:
+    table = section.required_table(scheme)
+    embedding, reranker = table.required_table("embedding"), table.required_table("reranker")
+    return Thresholds(
+        EmbeddingThresholds(**{key: embedding.fraction(key) for key in EmbeddingThresholds.__slots__}),
+        RerankerThresholds(**{key: reranker.fraction(key) for key in RerankerThresholds.__slots__}),
+    )

@@ -1,0 +1,140 @@
+"""PyTorch to ONNX: exported by optimum, then given the inputs and the one output that the function expects.
+
+Embedders end in pooling and L2 normalisation, so that ``run`` returns (batch, dimensions) and no hidden state
+ever leaves the graph; cross-encoders end in one logit per row.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+from optimum.exporters.onnx import onnx_export_from_model
+
+from lambda_app.bundle import Role
+from model_build.errors import ExportError
+
+EMBEDDING_OUTPUT = "embedding"
+LOGIT_OUTPUT = "logit"
+_TASKS: dict[Role, str] = {"embedding": "feature-extraction", "reranker": "text-classification"}
+
+
+def export_model(torch_model: Any, role: Role, pooling: str | None, work: Path) -> ModelProto:
+    """The FP32 graph of a PyTorch model.
+
+    Inputs ``input_ids`` and ``attention_mask`` (batch, seq) int64, and ``token_type_ids`` in a cross-encoder
+    that has more than one type. Output ``embedding`` (batch, dimensions) or ``logit`` (batch,), float32.
+
+    Raises:
+        ExportError: optimum cannot export the architecture, or its graph has not the form that is expected.
+    """
+    directory = work / f"{role}-export"
+    try:
+        onnx_export_from_model(
+            torch_model, directory, task=_TASKS[role], do_validation=False, no_post_process=True
+        )
+        model = onnx.load(str(directory / "model.onnx"))
+    except (ValueError, KeyError, NotImplementedError, RuntimeError, TypeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise ExportError(f"optimum cannot export the {role} model: {reason}") from error
+    _strip(model)
+    keep_types = role == "reranker" and getattr(torch_model.config, "type_vocab_size", 0) > 1
+    if not keep_types:
+        _fold_token_types(model)
+    if role == "embedding":
+        if pooling is None:
+            raise ExportError("an embedder needs a pooling")
+        add_pooling(model, pooling, int(torch_model.config.hidden_size))
+    else:
+        _single_logit(model)
+    onnx.checker.check_model(model)
+    return model
+
+
+def add_pooling(model: ModelProto, pooling: str, dimensions: int) -> None:
+    """Replaces the output ``last_hidden_state`` (batch, seq, hidden) by the pooled, normalised ``embedding``.
+
+    Padding is on the right, as the function pads. ``mean`` sums only: normalisation makes the division by the
+    number of tokens disappear.
+    """
+    hidden = _take_output(model, "last_hidden_state")
+    graph = model.graph
+    if pooling == "mean":
+        _initializer(model, "pooling_axis", np.array([1], np.int64))
+        graph.node.extend(
+            [
+                helper.make_node(
+                    "Cast", ["attention_mask"], ["pooling_mask"], "pooling_mask", to=TensorProto.FLOAT
+                ),
+                helper.make_node(
+                    "Unsqueeze", ["pooling_mask", "pooling_axis"], ["pooling_row"], "pooling_row"
+                ),
+                # (batch, 1, seq) x (batch, seq, hidden): one product, no masked copy of the states.
+                helper.make_node("MatMul", ["pooling_row", hidden], ["pooling_sum"], "pooling_sum"),
+                helper.make_node("Squeeze", ["pooling_sum", "pooling_axis"], ["pooled"], "pooled"),
+            ]
+        )
+    elif pooling == "cls":
+        _initializer(model, "pooling_first", np.array(0, np.int64))
+        graph.node.append(helper.make_node("Gather", [hidden, "pooling_first"], ["pooled"], "pooled", axis=1))
+    elif pooling == "last":
+        _initializer(model, "pooling_axis", np.array([1], np.int64))
+        graph.node.extend(
+            [
+                helper.make_node(
+                    "ReduceSum", ["attention_mask", "pooling_axis"], ["pooling_count"], "pooling_count"
+                ),
+                helper.make_node("Sub", ["pooling_count", "pooling_axis"], ["pooling_last"], "pooling_last"),
+                helper.make_node("GatherND", [hidden, "pooling_last"], ["pooled"], "pooled", batch_dims=1),
+            ]
+        )
+    else:
+        raise ExportError(f"no such pooling: {pooling}")
+    graph.node.append(
+        helper.make_node("LpNormalization", ["pooled"], [EMBEDDING_OUTPUT], EMBEDDING_OUTPUT, axis=-1, p=2)
+    )
+    graph.output.append(
+        helper.make_tensor_value_info(EMBEDDING_OUTPUT, TensorProto.FLOAT, ["batch", dimensions])
+    )
+
+
+def _single_logit(model: ModelProto) -> None:
+    logits = _take_output(model, "logits")
+    _initializer(model, "logit_axis", np.array([1], np.int64))
+    model.graph.node.append(helper.make_node("Squeeze", [logits, "logit_axis"], [LOGIT_OUTPUT], LOGIT_OUTPUT))
+    model.graph.output.append(helper.make_tensor_value_info(LOGIT_OUTPUT, TensorProto.FLOAT, ["batch"]))
+
+
+def _fold_token_types(model: ModelProto) -> None:
+    """Makes ``token_type_ids`` a (1, 1) zero: its embedding broadcasts, and is a constant when optimised."""
+    for position, value in enumerate(model.graph.input):
+        if value.name == "token_type_ids":
+            del model.graph.input[position]
+            _initializer(model, "token_type_ids", np.zeros((1, 1), np.int64))
+            return
+
+
+def _take_output(model: ModelProto, name: str) -> str:
+    """Removes the graph's only output and returns the name of its tensor."""
+    names = [output.name for output in model.graph.output]
+    if names != [name]:
+        raise ExportError(f"the exported graph has the outputs {names}, expected only {name!r}")
+    del model.graph.output[:]
+    return name
+
+
+def _initializer(model: ModelProto, name: str, value: np.ndarray[Any, Any]) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(value, name))
+
+
+def _strip(model: ModelProto) -> None:
+    """Drops what tells of the exporting run rather than of the model."""
+    model.doc_string = ""
+    del model.metadata_props[:]
+    del model.graph.value_info[:]
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]

@@ -1,0 +1,44 @@
+"""The models that a config names: fetched, and checked against it, before the first long step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lambda_app.bundle import Role
+from model_build import checks
+from model_build.checks import Architecture
+from model_build.config import BuildConfig, EmbeddingConfig, RerankerConfig
+from model_build.progress import Progress
+from model_build.source import ModelFiles, fetch
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInput:
+    """One model to build: what the config wants of it, its files, and what they say of its architecture."""
+
+    role: Role
+    config: EmbeddingConfig | RerankerConfig
+    files: ModelFiles
+    architecture: Architecture
+
+
+def gather_inputs(config: BuildConfig, cache: Path, progress: Progress) -> list[ModelInput]:
+    """Fetches and checks every model of a config, embedding first.
+
+    Raises:
+        SourceError: a model cannot be had.
+        ModelMismatchError: its files contradict the config.
+    """
+    inputs = []
+    if config.embedding is not None:
+        with progress.step("embedding: fetch and check"):
+            files = fetch(config.embedding.source, cache)
+            architecture = checks.check_embedder(files, config.embedding)
+        inputs.append(ModelInput("embedding", config.embedding, files, architecture))
+    if config.reranker is not None:
+        with progress.step("reranker: fetch and check"):
+            files = fetch(config.reranker.source, cache)
+            architecture = checks.check_reranker(files, config.reranker)
+        inputs.append(ModelInput("reranker", config.reranker, files, architecture))
+    return inputs

@@ -1,0 +1,193 @@
+"""The build from sources to bundle, step by step."""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import logging
+import platform
+import shutil
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import onnx
+import transformers
+
+from lambda_app.bundle import ModelInfo
+from model_build import parity
+from model_build.compile_tokenizer import compile_tokenizer
+from model_build.config import BuildConfig, EmbeddingConfig, RerankerConfig
+from model_build.errors import ParityError
+from model_build.export import export_model
+from model_build.inputs import ModelInput
+from model_build.layout import write_model
+from model_build.progress import Progress, megabytes, table
+from model_build.quantize import describe, quantize_model
+from model_build.reference import load_torch_model
+from model_build.write_bundle import fingerprint, list_files, staged, write_manifest
+
+_TOOLS = ("torch", "transformers", "tokenizers", "optimum", "optimum-onnx", "onnx", "onnxruntime", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltModel:
+    """A model of the finished bundle, and the size of what it was made from."""
+
+    info: ModelInfo
+    source_bytes: int
+
+
+def build(
+    config: BuildConfig,
+    inputs: Sequence[ModelInput],
+    out: Path,
+    progress: Progress,
+    *,
+    epoch: str | None = None,
+) -> list[BuiltModel]:
+    """Builds the bundle at ``out``, replacing the one that is there when the new one is complete and passes.
+
+    ``epoch`` is SOURCE_DATE_EPOCH: without it, nothing in the bundle tells the time.
+
+    Raises:
+        BuildError: what went wrong; nothing was changed at ``out``.
+    """
+    _quiet()
+    with staged(out) as stage:
+        built = [BuiltModel(_make(one, config, stage, progress), one.files.bytes) for one in inputs]
+        facts = _facts(config, epoch)
+        write_manifest(stage, facts, [one.info for one in built], config.rerank_kind)
+        if config.parity != "off":
+            built = [_gate(one, source, config, progress) for one, source in zip(built, inputs, strict=True)]
+            write_manifest(stage, facts, [one.info for one in built], config.rerank_kind)
+    return built
+
+
+def _make(source: ModelInput, config: BuildConfig, stage: Path, progress: Progress) -> ModelInfo:
+    role, architecture = source.role, source.architecture
+    directory = stage / role
+    work = stage / f".{role}"
+    directory.mkdir()
+    work.mkdir()
+    pooling = source.config.pooling if isinstance(source.config, EmbeddingConfig) else None
+    with progress.step(f"{role}: export"):
+        torch_model = load_torch_model(source.files.directory, role)
+        exported = export_model(torch_model, role, pooling, work)
+        del torch_model
+        gc.collect()
+    with progress.step(f"{role}: quantize ({config.quantization})"):
+        graph = quantize_model(
+            exported,
+            config.quantization,
+            config.arch,
+            heads=architecture.heads,
+            hidden_size=architecture.hidden_size,
+            vocabulary=architecture.vocabulary,
+            work=work,
+        )
+        del exported
+        names = tuple(value.name for value in graph.graph.input)
+        dimensions = _dimensions(graph) if role == "embedding" else 1
+        tensors = write_model(graph, directory)
+    shutil.rmtree(work)
+    with progress.step(f"{role}: compile tokenizer"):
+        tokenizer = compile_tokenizer(source.files.directory / "tokenizer.json", directory)
+    prompts = source.config.prompts if isinstance(source.config, EmbeddingConfig) else {}
+    info = ModelInfo(
+        role=role,
+        directory=directory,
+        id=source.config.id,
+        source=source.files.record(),
+        architecture=architecture.name,
+        hidden_size=architecture.hidden_size,
+        dimensions=dimensions,
+        max_tokens=source.config.max_tokens,
+        pooling=pooling,
+        prompts={name: prompt for name, prompt in prompts.items() if prompt},
+        activation=source.config.activation if isinstance(source.config, RerankerConfig) else None,
+        quantization=describe(config.quantization, config.arch),
+        tokenizer_kind=tokenizer.kind,
+        pad_token_id=architecture.pad_token_id,
+        inputs=names,
+        tensors=tensors,
+        files=list_files(stage, role),
+        parity={},
+        fingerprint="",
+    )
+    return replace(info, fingerprint=fingerprint(info))
+
+
+def _dimensions(graph: onnx.ModelProto) -> int:
+    return int(graph.graph.output[0].type.tensor_type.shape.dim[-1].dim_value)
+
+
+def _gate(built: BuiltModel, source: ModelInput, config: BuildConfig, progress: Progress) -> BuiltModel:
+    model, directory = built.info, source.files.directory
+    with progress.step(f"{model.role}: parity"):
+        if model.role == "embedding":
+            report = parity.check_embedder(model, directory, config.thresholds.embedding)
+        else:
+            report = parity.check_reranker(model, directory, config.thresholds.reranker)
+    gc.collect()
+    if not report["passed"]:
+        message = f"the {model.role} model {model.id} ({model.quantization.scheme}): " + "; ".join(
+            report["failures"]
+        )
+        if config.parity == "fail":
+            raise ParityError(message)
+        progress.note(f"warning[parity_failed]: {message}")
+    return replace(built, info=replace(model, parity=report))
+
+
+def _facts(config: BuildConfig, epoch: str | None) -> Mapping[str, Any]:
+    facts: dict[str, Any] = {
+        "arch": config.arch,
+        "python": platform.python_version(),
+        "tools": {name: importlib.metadata.version(name) for name in _TOOLS},
+        "config_sha256": config.digest(),
+        "quantization": config.quantization,
+    }
+    if epoch is not None:
+        facts["created"] = datetime.fromtimestamp(int(epoch), UTC).isoformat()
+    return facts
+
+
+def _quiet() -> None:
+    """Libraries speak when something is wrong; how the export traces is not."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    logging.getLogger("optimum").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(torch|transformers|optimum|onnx|onnxruntime)\b")
+
+
+def summary(built: Sequence[BuiltModel], progress: Progress) -> str:
+    """The tables at the end: bytes before and after, parity, seconds per step."""
+    sizes: list[Sequence[str]] = [("model", "quantization", "source", "bundle", "ratio", "tokenizer")]
+    figures: list[Sequence[str]] = [("parity", "figure", "value")]
+    for one in built:
+        model = one.info
+        size = sum(file.bytes for file in model.files)
+        sizes.append(
+            (
+                f"{model.role}: {model.id}",
+                f"{model.quantization.scheme} ({model.quantization.weight_bits} bits)",
+                megabytes(one.source_bytes),
+                megabytes(size),
+                f"{size / one.source_bytes:.2f}",
+                model.tokenizer_kind,
+            )
+        )
+        figures.extend(
+            (model.role, name, f"{value}") for name, value in model.parity.items() if isinstance(value, float)
+        )
+    steps: list[Sequence[str]] = [
+        ("step", "seconds"),
+        *((name, f"{seconds:.1f}") for name, seconds in progress.seconds.items()),
+    ]
+    steps.append(("total", f"{sum(progress.seconds.values()):.1f}"))
+    tables = [sizes, figures, steps] if len(figures) > 1 else [sizes, steps]
+    return "\n\n".join(table(rows) for rows in tables) + "\n"
