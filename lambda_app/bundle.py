@@ -11,9 +11,8 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from lambda_app.errors import BundleError
 
@@ -27,8 +26,7 @@ RerankKind = Literal["cross-encoder", "bi-encoder"]
 TokenizerKind = Literal["library", "unigram"]
 
 
-@dataclass(frozen=True, slots=True)
-class BundleFile:
+class BundleFile(NamedTuple):
     """One file of the bundle; ``path`` is relative to the bundle's directory, with forward slashes."""
 
     path: str
@@ -36,8 +34,7 @@ class BundleFile:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(NamedTuple):
     """One initializer in ``model.bin``: numpy dtype name, shape, and its bytes' place in the file.
 
     ``sparse`` marks lookup tables, of which a request reads a few rows: they are never read ahead.
@@ -51,8 +48,7 @@ class Tensor:
     sparse: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Quantization:
+class Quantization(NamedTuple):
     """How the weights were quantized, and where that is safe and fast.
 
     ``instruction_sets`` lists the CPU features under which the answers were checked; ``prepack`` says
@@ -66,8 +62,7 @@ class Quantization:
     prepack: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
+class ModelInfo(NamedTuple):
     """One model of the bundle. ``inputs`` are the graph's input names in order; lengths are in tokens.
 
     ``pooling``, ``dimensions`` and ``prompts`` describe embedders; ``activation`` describes cross-encoders
@@ -103,8 +98,7 @@ class ModelInfo:
         return self.directory / WEIGHTS
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(NamedTuple):
     """A bundle whose manifest has been read and checked. ``rerank_kind`` is ``bi-encoder`` when documents
     are ranked by the embedding model's cosine; ``reranker`` is then None."""
 

@@ -19,13 +19,13 @@ from lambda_app.errors import (
     UnsupportedEventError,
 )
 from lambda_app.invocation import Invocation
+from lambda_app.service import Service, Tally
 
 if TYPE_CHECKING:
     from mangum import Mangum
 
     from lambda_app.coldstart import PhaseClock
     from lambda_app.logs import JsonLog
-    from lambda_app.service import Service
     from lambda_app.settings import Settings
 
 # What EventBridge and the usual warm-up plugin call themselves.
@@ -64,7 +64,7 @@ class Dispatcher:
             LambdaAppError: a fault of ours, so that Lambda counts it (over HTTP it is a 500 instead).
         """
         started = time.perf_counter()
-        self._service.tally.reset()
+        self._service.tally = Tally()
         invocation = Invocation.from_context(context, self._log)
         door, answer, outcome = self._answer(event, context, invocation)
         self._log.info(
@@ -134,8 +134,8 @@ class Dispatcher:
             items = self._service.tally.items
             fit = items * limit // size
             raise ResponseTooLargeError(
-                f"the answer has {size} bytes, {limit} fit: send about {fit} of these {items} items at a time, "
-                "or ask for base64"
+                f"the answer has {size} bytes, {limit} fit: send about {fit} of these {items} items at a "
+                "time, or ask for base64"
             )
 
     def _refuse_queue(self, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:

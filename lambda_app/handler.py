@@ -25,8 +25,8 @@ def build(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
         ConfigurationError: a variable has a value that cannot be used.
         BundleError: the bundle is missing, foreign or incomplete.
     """
-    # Imports allocate hundreds of thousands of objects that live as long as the process: a collector that walks
-    # them over and over takes a sixth of the imports' time.
+    # Imports allocate hundreds of thousands of objects that live as long as the process: a collector that
+    # walks them over and over takes a sixth of the imports' time.
     gc.disable()
     try:
         settings = Settings.from_env(environ)
@@ -36,6 +36,7 @@ def build(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
         runtime.preload()
         if "http" in settings.preload:
             dispatcher.open_http()
+        runtime.finish()
     finally:
         gc.enable()
     gc.freeze()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-import traceback
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from lambda_app.errors import LambdaAppError
 from lambda_app.logs import JsonLog
@@ -16,8 +14,7 @@ MARGIN_SECONDS = 0.25
 HTTP_SECONDS = 29.0
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(NamedTuple):
     """``deadline`` is on :func:`time.monotonic`'s clock, None where the caller gave no context."""
 
     request_id: str
@@ -37,11 +34,13 @@ class Invocation:
     def over_http(self) -> Invocation:
         """The same invocation behind a gateway that waits no longer than :data:`HTTP_SECONDS`."""
         limit = time.monotonic() + HTTP_SECONDS - MARGIN_SECONDS
-        return replace(self, deadline=limit if self.deadline is None else min(self.deadline, limit))
+        return self._replace(deadline=limit if self.deadline is None else min(self.deadline, limit))
 
     def log_fault(self, error: BaseException) -> None:
         """Logs what went wrong and where; a foreign exception's message stays out, for it may quote a
         caller's text."""
+        import traceback
+
         frames = traceback.extract_tb(error.__traceback__)[-6:]
         self.log.error(
             "fault",

@@ -7,7 +7,7 @@ occupying a function for longer than its caller waits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Lambda ends the runtime process when a synchronous response passes this many bytes (6 MiB + 100).
 LAMBDA_RESPONSE_BYTES = 6_291_556
@@ -19,8 +19,7 @@ ERROR_BYTES = 4_096
 BATCH_TOKENS = 2_048
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What one request may ask for. Counts are items; lengths are Unicode characters."""
 
     embed_texts: int = 2_048

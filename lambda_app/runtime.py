@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from lambda_app.coldstart import PhaseClock
     from lambda_app.models.embedder import Embedder
     from lambda_app.models.reranker import Reranker
+    from lambda_app.models.session import Session
+    from lambda_app.models.tokenization import Tokenizer
     from lambda_app.settings import ModelRole, Settings
 
 
@@ -33,6 +35,7 @@ class Runtime:
             self.bundle = Bundle.open(settings.model_dir)
         self.threads = settings.inference_threads(available_cpus())
         self._lock = threading.Lock()
+        self._warming: threading.Thread | None = None
         self._embedder: Embedder | None = None
         self._reranker: Reranker | None = None
         _check_models(settings, self.bundle)
@@ -58,7 +61,9 @@ class Runtime:
                 raise ModelUnavailableError("this function serves no embedding model")
             with self._lock:
                 if self._embedder is None:
-                    self._embedder = self._open_embedder(model)
+                    from lambda_app.models.embedder import Embedder
+
+                    self._embedder = Embedder(model, *self._open(model))
         return self._embedder
 
     @property
@@ -74,15 +79,42 @@ class Runtime:
                 raise ModelUnavailableError("this function serves no reranker")
             with self._lock:
                 if self._reranker is None:
-                    self._reranker = self._open_reranker(model)
+                    from lambda_app.models.reranker import Reranker
+
+                    self._reranker = Reranker(model, *self._open(model))
         return self._reranker
 
     def preload(self) -> None:
-        """Opens the models that PRELOAD names and this function serves."""
-        for model in self._preloaded():
+        """Opens the models that PRELOAD names and this function serves.
+
+        With a second CPU, a first inference of each model runs beside the imports that follow (it releases
+        the interpreter's lock): page faults and allocations that the first request would wait for.
+        """
+        wanted = self._preloaded()
+        if not wanted:
+            return
+        for model in wanted:
             read_ahead(model)
-        for model in self._preloaded():
-            _ = self.embedder if model.role == "embedding" else self.reranker
+        with self.clock.phase("imports"):
+            import lambda_app.models.session
+            import lambda_app.models.tokenization  # noqa: F401
+        opened = [self.embedder if model.role == "embedding" else self.reranker for model in wanted]
+        if self.settings.eager:
+            self._warm(opened)
+        elif available_cpus() > 1:
+            self._warming = threading.Thread(target=self._warm, args=(opened,), daemon=True)
+            self._warming.start()
+
+    def finish(self) -> None:
+        """Waits for what :meth:`preload` started."""
+        if self._warming is not None:
+            self._warming.join()
+            self._warming = None
+
+    def _warm(self, opened: list[Embedder | Reranker]) -> None:
+        for model in opened:
+            with self.clock.phase("first inference"):
+                model.warm()
 
     def _preloaded(self) -> list[ModelInfo]:
         wanted: list[ModelInfo] = []
@@ -99,23 +131,14 @@ class Runtime:
         # Ahead of traffic the time and memory of repacking are free, and every call is faster for it.
         return True if self.settings.eager else None
 
-    def _open_embedder(self, model: ModelInfo) -> Embedder:
-        from lambda_app.models.embedder import Embedder
+    def _open(self, model: ModelInfo) -> tuple[Session, Tokenizer]:
+        from lambda_app.models.session import open_session
+        from lambda_app.models.tokenization import load_tokenizer
 
-        with self.clock.phase("embedding"):
-            embedder = Embedder.open(model, threads=self.threads, prepack=self._prepack)
-            if self.settings.eager:
-                embedder.embed(["warm"], "none")
-        return embedder
-
-    def _open_reranker(self, model: ModelInfo) -> Reranker:
-        from lambda_app.models.reranker import Reranker
-
-        with self.clock.phase("reranker"):
-            reranker = Reranker.open(model, threads=self.threads, prepack=self._prepack)
-            if self.settings.eager:
-                reranker.score("warm", ["warm"])
-        return reranker
+        with self.clock.phase("sessions"):
+            session = open_session(model, threads=self.threads, prepack=self._prepack)
+        with self.clock.phase("tokenizers"):
+            return session, load_tokenizer(model)
 
 
 def read_ahead(model: ModelInfo) -> None:

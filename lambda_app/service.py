@@ -6,8 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lambda_app.errors import DeadlineError, FieldError, LimitError, ResponseTooLargeError, TextError
 from lambda_app.limits import Limits
@@ -26,8 +25,7 @@ MINIMUM_BYTES_PER_FLOAT = 8
 BYTES_PER_BASE64_FLOAT = 16 / 3
 
 
-@dataclass(frozen=True, slots=True)
-class EmbedRequest:
+class EmbedRequest(NamedTuple):
     """``dimensions`` of None gives the model's own; ``deadline`` is on :func:`time.monotonic`'s clock;
     ``field`` is what the caller calls the texts, for errors."""
 
@@ -39,8 +37,7 @@ class EmbedRequest:
     field: str = "texts"
 
 
-@dataclass(frozen=True, slots=True)
-class EmbedResult:
+class EmbedResult(NamedTuple):
     """``vectors`` is (texts, dimensions) float32, each of length 1, in the order of the request."""
 
     model: str
@@ -54,8 +51,7 @@ class EmbedResult:
         return int(self.vectors.shape[1])
 
 
-@dataclass(frozen=True, slots=True)
-class RerankRequest:
+class RerankRequest(NamedTuple):
     """``top_n`` of None gives all documents; ``raw_scores`` gives the model's logit (or cosine) untouched."""
 
     query: str
@@ -65,34 +61,21 @@ class RerankRequest:
     deadline: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredDocument:
-    """``index`` is the document's place in the request."""
-
-    index: int
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class RerankResult:
-    """``results`` best first, ties by index."""
+class RerankResult(NamedTuple):
+    """``results`` are (place in the request, score), best first, ties by place."""
 
     model: str
     fingerprint: str
-    results: tuple[ScoredDocument, ...]
+    results: tuple[tuple[int, float], ...]
     tokens: int
     truncated: tuple[int, ...]
 
 
-@dataclass(slots=True)
-class Tally:
-    """What was done since the last reset, for the log line of an invocation."""
+class Tally(NamedTuple):
+    """What was done since the dispatcher last looked, for the log line of an invocation."""
 
     items: int = 0
     tokens: int = 0
-
-    def reset(self) -> None:
-        self.items = self.tokens = 0
 
 
 class Service:
@@ -189,7 +172,7 @@ class Service:
             "initialization_type": runtime.settings.initialization_type,
             "cpu": {"architecture": platform.machine(), "features": cpu_features()},
             "versions": {"python": platform.python_version(), **_library_versions()},
-            "limits": {name: getattr(self.limits, name) for name in self.limits.__slots__},
+            "limits": self.limits._asdict(),
             "cold_start": {"phases_ms": clock.milliseconds(), "spans_ms": clock.spans()},
         }
 
@@ -209,8 +192,9 @@ class Service:
             if not text:
                 raise TextError(f"{where} is empty", param=where)
             if len(text) > self.limits.text_characters:
+                most_characters = self.limits.text_characters
                 raise LimitError(
-                    f"{where} has {len(text)} characters, a text may have {self.limits.text_characters}: split it",
+                    f"{where} has {len(text)} characters, a text may have {most_characters}: split it",
                     param=where,
                 )
             if "\0" in text:
@@ -281,7 +265,7 @@ def _checkpoint(deadline: float | None, total: int) -> Checkpoint | None:
     def check(done: int) -> None:
         if time.monotonic() >= deadline:
             raise DeadlineError(
-                f"time ran out after {done} of {total} items: send fewer, or give the function more time or memory",
+                f"time ran out after {done} of {total} items: send fewer, or give the function more time",
                 done=done,
                 total=total,
             )
@@ -303,7 +287,7 @@ def _ranked(
 ) -> RerankResult:
     # A stable sort of the negated scores keeps ties in the order of the request.
     order = (-scores).argsort(kind="stable")[:top_n]
-    results = tuple(ScoredDocument(int(index), float(scores[index])) for index in order)
+    results = tuple((int(index), float(scores[index])) for index in order)
     return RerankResult(model.id, model.fingerprint, results, tokens, truncated)
 
 

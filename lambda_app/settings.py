@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from lambda_app.errors import ConfigurationError
 
@@ -22,8 +21,7 @@ MEGABYTES_PER_VCPU = 1_769
 DEFAULT_MODEL_DIR = Path(__file__).resolve().parent.parent / "models"
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """Read once, in init. ``models`` is None when the bundle decides; ``memory_mb`` is None outside
     Lambda."""
 

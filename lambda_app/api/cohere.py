@@ -35,10 +35,10 @@ def rerank(service: Service, body: Any, deadline: float | None) -> tuple[dict[st
         )
     )
     results = []
-    for scored in result.results:
-        entry: dict[str, Any] = {"index": scored.index, "relevance_score": scored.score}
+    for index, score in result.results:
+        entry: dict[str, Any] = {"index": index, "relevance_score": score}
         if return_documents:
-            entry["document"] = {"text": documents[scored.index]}
+            entry["document"] = {"text": documents[index]}
         results.append(entry)
     answer = {
         "model": result.model,

@@ -72,7 +72,7 @@ class DirectDoor:
         )
         return {
             "model": result.model,
-            "results": [{"index": scored.index, "score": scored.score} for scored in result.results],
+            "results": [{"index": index, "score": score} for index, score in result.results],
             "usage": {"tokens": result.tokens},
             "truncated": list(result.truncated),
         }

@@ -7,6 +7,6 @@ import os
 
 # onnxruntime's Linux wheels send telemetry and keep a database under HOME unless told not to.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-# numpy's BLAS starts a thread per CPU when it is imported (60 ms of CPU time on two cores); nothing here uses it
-# for more than a few dot products.
+# numpy's BLAS starts a thread per CPU when it is imported (60 ms of CPU time on two cores); nothing here
+# uses it for more than a few dot products.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

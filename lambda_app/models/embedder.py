@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lambda_app.limits import BATCH_TOKENS
-from lambda_app.models.inference import Checkpoint, run_encodings
+from lambda_app.models.inference import Checkpoint, run_encodings, warm_up
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 InputType = Literal["query", "passage", "none"]
 
 
-@dataclass(frozen=True, slots=True)
-class EmbedOutput:
+class EmbedOutput(NamedTuple):
     """``vectors`` is (texts, dimensions) float32, each of length 1; ``truncated`` holds indices of texts."""
 
     vectors: np.ndarray
@@ -32,7 +30,7 @@ class Embedder:
     """The embedding model: tokenizer and session."""
 
     def __init__(
-        self, model: ModelInfo, tokenizer: Tokenizer, session: Session, batch_tokens: int = BATCH_TOKENS
+        self, model: ModelInfo, session: Session, tokenizer: Tokenizer, batch_tokens: int = BATCH_TOKENS
     ) -> None:
         self.model = model
         self._tokenizer = tokenizer
@@ -49,7 +47,11 @@ class Embedder:
         from lambda_app.models.session import open_session
         from lambda_app.models.tokenization import load_tokenizer
 
-        return cls(model, load_tokenizer(model), open_session(model, threads=threads, prepack=prepack))
+        return cls(model, open_session(model, threads=threads, prepack=prepack), load_tokenizer(model))
+
+    def warm(self) -> None:
+        """Runs one short inference, so that the next one meets mapped pages and allocated buffers."""
+        warm_up(self._session, self.model)
 
     def embed(
         self, texts: Sequence[str], input_type: InputType, *, checkpoint: Checkpoint | None = None

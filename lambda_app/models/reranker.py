@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lambda_app.limits import BATCH_TOKENS
-from lambda_app.models.inference import Checkpoint, run_encodings
+from lambda_app.models.inference import Checkpoint, run_encodings, warm_up
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from lambda_app.models.tokenization import Tokenizer
 
 
-@dataclass(frozen=True, slots=True)
-class RerankOutput:
+class RerankOutput(NamedTuple):
     """``logits`` is (documents,) float32, before any activation; ``truncated`` holds indices of documents."""
 
     logits: np.ndarray
@@ -30,7 +28,7 @@ class Reranker:
     """A cross-encoder: reads query and document together and gives one logit."""
 
     def __init__(
-        self, model: ModelInfo, tokenizer: Tokenizer, session: Session, batch_tokens: int = BATCH_TOKENS
+        self, model: ModelInfo, session: Session, tokenizer: Tokenizer, batch_tokens: int = BATCH_TOKENS
     ) -> None:
         self.model = model
         self._tokenizer = tokenizer
@@ -47,7 +45,11 @@ class Reranker:
         from lambda_app.models.session import open_session
         from lambda_app.models.tokenization import load_tokenizer
 
-        return cls(model, load_tokenizer(model), open_session(model, threads=threads, prepack=prepack))
+        return cls(model, open_session(model, threads=threads, prepack=prepack), load_tokenizer(model))
+
+    def warm(self) -> None:
+        """Runs one short inference, so that the next one meets mapped pages and allocated buffers."""
+        warm_up(self._session, self.model)
 
     def score(
         self, query: str, documents: Sequence[str], *, checkpoint: Checkpoint | None = None
