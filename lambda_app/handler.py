@@ -31,6 +31,8 @@ def build(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
     try:
         settings = Settings.from_env(environ)
         log = JsonLog(settings.log_level)
+        if settings.import_pack is not None:
+            _install_import_pack(settings.import_pack, log)
         runtime = Runtime(settings, clock)
         dispatcher = Dispatcher(Service(runtime), settings, log, clock)
         runtime.preload()
@@ -43,6 +45,14 @@ def build(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
     clock.finish()
     log.info("cold_start", phases_ms=clock.milliseconds(), initialization_type=settings.initialization_type)
     return dispatcher
+
+
+def _install_import_pack(path: str, log: JsonLog) -> None:
+    from lambda_app import import_pack
+
+    problem = import_pack.install(path)
+    if problem is not None:
+        log.warning("import_pack_ignored", reason=f"IMPORT_PACK {problem}: rebuild the image")
 
 
 handler = build(os.environ, _clock)

@@ -32,6 +32,7 @@ class Settings(NamedTuple):
     memory_mb: int | None
     initialization_type: str
     api_base_path: str
+    import_pack: str | None
     log_level: int
 
     @classmethod
@@ -51,6 +52,7 @@ class Settings(NamedTuple):
             memory_mb=_integer(environ, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 1, 1_000_000),
             initialization_type=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
             api_base_path=_base_path(environ),
+            import_pack=environ.get("IMPORT_PACK") or None,
             log_level=_log_level(environ),
         )
 

@@ -1,0 +1,68 @@
+"""Writes an import pack for this interpreter and its installed packages: ``python scripts/pack_imports.py OUT``.
+
+It imports what the function imports, and packs every module of the standard library and of installed packages that
+came with it. The function's own modules stay out: they change most often, and are few. Run it where the function
+will run, after the last package was installed: a pack does not notice that a package was changed later.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import CodeType
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+# Only what stands before this line is imported before the function's own start; all else can come from the pack.
+BEFORE = frozenset(sys.modules)
+
+# What the function imports, as handler.py and the requests that follow do. ``http`` has to come first: it sets how
+# FastAPI's models are built.
+ENTRY_POINTS = (
+    "lambda_app.api.http",
+    "mangum",
+    "lambda_app.dispatch",
+    "lambda_app.runtime",
+    "lambda_app.models.session",
+    "lambda_app.models.tokenization",
+    "lambda_app.models.unigram",
+    "lambda_app.models.embedder",
+    "lambda_app.models.reranker",
+    "tokenizers",
+    "awslambdaric.bootstrap",
+)
+
+
+def packable() -> dict[str, tuple[CodeType, str, bool]]:
+    """Every module imported since the start that has Python source, with its code."""
+    modules = {}
+    for name, module in sorted(sys.modules.items()):
+        spec = getattr(module, "__spec__", None)
+        origin = getattr(spec, "origin", None)
+        if spec is None or spec.name != name or name in BEFORE or not str(origin).endswith(".py"):
+            continue
+        if name.partition(".")[0] in {"lambda_app", "scripts", "__main__"}:
+            continue
+        code = spec.loader.get_code(name)
+        modules[name] = (code, str(origin), spec.submodule_search_locations is not None)
+    return modules
+
+
+def main(arguments: list[str]) -> int:
+    """Packs into the file that is the one argument."""
+    if len(arguments) != 1:
+        print(f"usage: {sys.argv[0]} OUT", file=sys.stderr)
+        return 2
+    for name in ENTRY_POINTS:
+        importlib.import_module(name)
+    from lambda_app.import_pack import write
+
+    modules = packable()
+    size = write(arguments[0], modules)
+    print(f"{arguments[0]}: {len(modules)} modules, {size} bytes, Python {sys.version.split()[0]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
