@@ -1,0 +1,67 @@
+# `make help` lists the targets. Everything they make is inside this directory: .venv, .cache, models.
+
+PYTHON ?= python3
+PORT ?= 8000
+CONFIG ?= models.toml
+VENV := .venv/bin
+RUN := $(VENV)/python
+UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package torch $(LOCK_FLAGS)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test check serve build verify bench bench-quick soak lock clean build-venv dev-venv
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build-venv ## embed and rerank real texts under the Lambda Runtime Interface Emulator
+	@$(RUN) -m scripts.demo
+
+test: dev-venv ## ruff, mypy and all tests (those of the image aside)
+	@$(VENV)/ruff check .
+	@$(VENV)/ruff format --check --quiet .
+	@$(VENV)/mypy
+	@$(RUN) -m pytest -m "not image and not soak"
+
+check: dev-venv ## ruff, mypy and the fast tests: before each commit
+	@$(VENV)/ruff check .
+	@$(VENV)/ruff format --check --quiet .
+	@$(VENV)/mypy
+	@$(RUN) -m pytest -q -m "not image and not soak and not long and not emulator"
+
+serve: build-venv ## the function on http://localhost:8000 (PORT=9000 for another)
+	@$(RUN) -m scripts.embedded_bundle
+	@$(RUN) -m scripts.serve --port $(PORT)
+
+build: build-venv ## build the production models into models/ (CONFIG=models.minilm.toml for the small one)
+	@$(RUN) build_models.py --config $(CONFIG)
+
+verify: build-venv ## hash every file of the bundle in models/
+	@$(RUN) build_models.py --verify models
+
+bench: dev-venv ## the cold start beside its alternatives
+	@$(RUN) -m benchmarks.coldstart
+
+bench-quick: dev-venv ## the same in three minutes
+	@$(RUN) -m benchmarks.coldstart --quick
+
+soak: dev-venv ## thousands of mixed requests: memory must not grow
+	@$(RUN) -m pytest -m soak -s
+
+lock: dev-venv ## resolve requirements/*.txt anew from pyproject.toml (LOCK_FLAGS=--upgrade for newer versions)
+	@$(UV_COMPILE) pyproject.toml -o requirements/runtime.txt
+	@$(UV_COMPILE) pyproject.toml --extra build -c requirements/runtime.txt -o requirements/build.txt
+	@$(UV_COMPILE) pyproject.toml --extra build --extra dev -c requirements/build.txt -o requirements/dev.txt
+
+clean: ## remove models/, .cache and what tools left; .venv stays
+	@rm -rf models .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+
+build-venv:
+	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here: install Python 3.11-3.13, or name one with PYTHON=" >&2; exit 1; }
+	@$(PYTHON) scripts/bootstrap.py build
+
+dev-venv:
+	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here: install Python 3.11-3.13, or name one with PYTHON=" >&2; exit 1; }
+	@$(PYTHON) scripts/bootstrap.py dev
