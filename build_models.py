@@ -41,10 +41,9 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         print("error[interrupted]: stopped; nothing was changed", file=sys.stderr)
         return 130
     except Exception as error:
-        full = disk_full(error)
-        return _fail(
-            full or BuildError(f"{type(error).__name__}: {error} (--debug shows where)"), options.debug
-        )
+        failure = disk_full(error) or BuildError(f"{type(error).__name__}: {error} (--debug shows where)")
+        failure.__cause__ = error
+        return _fail(failure, options.debug)
 
 
 def _build(config: BuildConfig, out: Path, environ: Mapping[str, str]) -> int:

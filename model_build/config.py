@@ -97,7 +97,7 @@ class BuildConfig:
         content = asdict(replace(self, embedding=None, reranker=None))
         for role, model in (("embedding", self.embedding), ("reranker", self.reranker)):
             if model is not None:
-                content[role] = {**asdict(replace(model)), "source": describe_source(model.source)}
+                content[role] = {**asdict(model), "source": describe_source(model.source)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -118,7 +118,7 @@ def _make(source: ModelInput, config: BuildConfig, stage: Path, progress: Progre
         parity={},
         fingerprint="",
     )
-    return replace(info, fingerprint=fingerprint(info))
+    return info._replace(fingerprint=fingerprint(info))
 
 
 def _dimensions(graph: onnx.ModelProto) -> int:
@@ -140,7 +140,7 @@ def _gate(built: BuiltModel, source: ModelInput, config: BuildConfig, progress: 
         if config.parity == "fail":
             raise ParityError(message)
         progress.note(f"warning[parity_failed]: {message}")
-    return replace(built, info=replace(model, parity=report))
+    return replace(built, info=model._replace(parity=report))
 
 
 def _facts(config: BuildConfig, epoch: str | None) -> Mapping[str, Any]:

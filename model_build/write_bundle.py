@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -125,17 +124,8 @@ def write_manifest(
 
 
 def _entry(model: ModelInfo) -> dict[str, Any]:
-    entry = {
-        field.name: getattr(model, field.name)
-        for field in fields(model)
-        if field.name not in ("role", "directory")
-    }
-    entry["quantization"] = asdict(model.quantization)
-    entry["tensors"] = [
-        [tensor.name, tensor.dtype, list(tensor.shape), tensor.offset, tensor.bytes, tensor.sparse]
-        for tensor in model.tensors
-    ]
-    entry["files"] = [asdict(file) for file in model.files]
-    entry["inputs"] = list(model.inputs)
-    entry["prompts"] = dict(model.prompts)
+    entry = model._asdict()
+    del entry["role"], entry["directory"]  # the key says the one, the place of the manifest the other
+    entry["quantization"] = model.quantization._asdict()
+    entry["files"] = [file._asdict() for file in model.files]
     return entry
