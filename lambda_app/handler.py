@@ -15,7 +15,7 @@ from lambda_app.dispatch import Dispatcher
 from lambda_app.logs import JsonLog
 from lambda_app.runtime import Runtime
 from lambda_app.service import Service
-from lambda_app.settings import Settings
+from lambda_app.settings import SNAP_START, Settings
 
 
 def build(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
@@ -42,6 +42,10 @@ def build(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
     finally:
         gc.enable()
     gc.freeze()
+    if settings.initialization_type == SNAP_START:
+        from lambda_app.snapshot import register_hooks
+
+        register_hooks(clock, log)
     clock.finish()
     log.info("cold_start", phases_ms=clock.milliseconds(), initialization_type=settings.initialization_type)
     return dispatcher

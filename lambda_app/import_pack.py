@@ -1,9 +1,10 @@
 """Imports from one file: the code of every module that init imports, found by name and read from one mapping.
 
-A cold start imports some 400 modules. Python looks each up along its search path and opens, checks and reads a file
-for it, which takes a fifth of the imports' time with everything in memory, and four hundred small reads where a disk
-is fetched block by block. ``scripts/pack_imports.py`` writes the pack when the image is built; IMPORT_PACK names it.
-Modules keep their files as ``__file__``, and whatever is not in the pack is imported as ever.
+A cold start imports some 400 modules. Python looks each up along its search path and opens, checks and reads
+a file for it, which takes a fifth of the imports' time with everything in memory, and four hundred small
+reads where a disk is fetched block by block. ``scripts/pack_imports.py`` writes the pack when the image is
+built; IMPORT_PACK names it. Modules keep their files as ``__file__``, and whatever is not in the pack is
+imported as ever.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from types import CodeType
 SIGNATURE = b"import-pack-1\n"
 HEADER = SIGNATURE + MAGIC_NUMBER
 
-# Module name to (offset, length, source file, whether it is a package); offsets count from the pack's first byte.
+# Module name to (offset, length, source file, whether it is a package); offsets count from the pack's first
+# byte.
 Index = dict[str, tuple[int, int, str, bool]]
 
 

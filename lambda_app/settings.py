@@ -14,6 +14,9 @@ Preloadable = Literal["embedding", "reranker", "http"]
 MODEL_ROLES: tuple[ModelRole, ...] = ("embedding", "reranker")
 PRELOADABLE: tuple[Preloadable, ...] = ("embedding", "reranker", "http")
 LOG_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
+# Values of AWS_LAMBDA_INITIALIZATION_TYPE under which init happens ahead of traffic.
+PROVISIONED = "provisioned-concurrency"
+SNAP_START = "snap-start"
 # Lambda gives one full vCPU at this much memory, and a share in proportion below and above.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 MEGABYTES_PER_VCPU = 1_769
@@ -60,7 +63,7 @@ class Settings(NamedTuple):
     def eager(self) -> bool:
         """Whether init happens ahead of traffic (provisioned concurrency, SnapStart), so that its length is
         free."""
-        return self.initialization_type in {"provisioned-concurrency", "snap-start"}
+        return self.initialization_type in {PROVISIONED, SNAP_START}
 
     def inference_threads(self, cpus: int) -> int:
         """Threads for one inference: what is configured, else the vCPUs that the memory size buys of

@@ -1,8 +1,10 @@
-"""Writes an import pack for this interpreter and its installed packages: ``python scripts/pack_imports.py OUT``.
+"""Writes an import pack for this interpreter and its installed packages: ``python scripts/pack_imports.py
+OUT``.
 
-It imports what the function imports, and packs every module of the standard library and of installed packages that
-came with it. The function's own modules stay out: they change most often, and are few. Run it where the function
-will run, after the last package was installed: a pack does not notice that a package was changed later.
+It imports what the function imports, and packs every module of the standard library and of installed packages
+that came with it. The function's own modules stay out: they change most often, and are few. Run it where the
+function will run, after the last package was installed: a pack does not notice that a package was changed
+later.
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ from types import CodeType
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-# Only what stands before this line is imported before the function's own start; all else can come from the pack.
+# Only what stands before this line is imported before the function's own start; all else can come from the
+# pack.
 BEFORE = frozenset(sys.modules)
 
-# What the function imports, as handler.py and the requests that follow do. ``http`` has to come first: it sets how
-# FastAPI's models are built.
+# What the function imports, as handler.py and the requests that follow do. ``http`` has to come first: it
+# sets how FastAPI's models are built.
 ENTRY_POINTS = (
     "lambda_app.api.http",
     "mangum",
