@@ -26,7 +26,6 @@ Exit codes: 0 done, 1 the build or the check failed, 2 usage or configuration.""
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Runs the command line and returns its exit code."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _terminate)
     try:
         if options.verify is not None:
             return _verify(options.verify)
@@ -162,4 +161,5 @@ def _terminate(_signal: int, _frame: object) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main())

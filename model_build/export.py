@@ -22,35 +22,43 @@ LOGIT_OUTPUT = "logit"
 _TASKS: dict[Role, str] = {"embedding": "feature-extraction", "reranker": "text-classification"}
 
 
-def export_model(torch_model: Any, role: Role, pooling: str | None, work: Path) -> ModelProto:
-    """The FP32 graph of a PyTorch model.
+def export_model(torch_model: Any, role: Role, work: Path) -> Path:
+    """Exports a PyTorch model with optimum, and returns the ONNX file, as optimum leaves it.
+
+    Raises:
+        ExportError: optimum cannot export the architecture.
+    """
+    directory = work / "optimum"
+    try:
+        onnx_export_from_model(
+            torch_model, directory, task=_TASKS[role], do_validation=False, no_post_process=True
+        )
+    except (ValueError, KeyError, NotImplementedError, RuntimeError, TypeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise ExportError(f"optimum cannot export the {role} model: {reason}") from error
+    return directory / "model.onnx"
+
+
+def finish_graph(path: Path, role: Role, pooling: str | None, dimensions: int) -> ModelProto:
+    """Reads an exported graph and gives it the form that the function expects; its file is removed.
 
     Inputs ``input_ids`` and ``attention_mask`` (batch, seq) int64, and ``token_type_ids`` in a cross-encoder
     that has more than one type. Output ``embedding`` (batch, dimensions) or ``logit`` (batch,), float32.
 
     Raises:
-        ExportError: optimum cannot export the architecture, or its graph has not the form that is expected.
+        ExportError: the graph has not the form that is expected.
     """
-    directory = work / f"{role}-export"
-    try:
-        onnx_export_from_model(
-            torch_model, directory, task=_TASKS[role], do_validation=False, no_post_process=True
-        )
-        model = onnx.load(str(directory / "model.onnx"))
-    except (ValueError, KeyError, NotImplementedError, RuntimeError, TypeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise ExportError(f"optimum cannot export the {role} model: {reason}") from error
-    _strip(model)
-    keep_types = role == "reranker" and getattr(torch_model.config, "type_vocab_size", 0) > 1
-    if not keep_types:
-        _fold_token_types(model)
+    model = onnx.load(str(path))
+    path.unlink()
+    strip(model)
     if role == "embedding":
         if pooling is None:
             raise ExportError("an embedder needs a pooling")
-        add_pooling(model, pooling, int(torch_model.config.hidden_size))
+        _fold_token_types(model)
+        add_pooling(model, pooling, dimensions)
     else:
+        _drop_single_type(model)
         _single_logit(model)
-    onnx.checker.check_model(model)
     return model
 
 
@@ -117,6 +125,16 @@ def _fold_token_types(model: ModelProto) -> None:
             return
 
 
+def _drop_single_type(model: ModelProto) -> None:
+    """A cross-encoder whose table of token types has one row takes no ``token_type_ids``."""
+    lookups = [
+        node for node in model.graph.node if node.op_type == "Gather" and node.input[1] == "token_type_ids"
+    ]
+    rows = {tensor.name: tensor.dims[0] for tensor in model.graph.initializer if len(tensor.dims) == 2}
+    if all(rows.get(node.input[0]) == 1 for node in lookups):
+        _fold_token_types(model)
+
+
 def _take_output(model: ModelProto, name: str) -> str:
     """Removes the graph's only output and returns the name of its tensor."""
     names = [output.name for output in model.graph.output]
@@ -130,9 +148,9 @@ def _initializer(model: ModelProto, name: str, value: np.ndarray[Any, Any]) -> N
     model.graph.initializer.append(numpy_helper.from_array(value, name))
 
 
-def _strip(model: ModelProto) -> None:
+def strip(model: ModelProto) -> None:
     """Drops what tells of the exporting run rather than of the model."""
-    model.doc_string = ""
+    model.doc_string = model.graph.doc_string = ""
     del model.metadata_props[:]
     del model.graph.value_info[:]
     for node in model.graph.node:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
 
 from lambda_app.bundle import GRAPH, WEIGHTS, Tensor
+from model_build.export import strip
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector load
 PAGE = 4096
@@ -37,7 +38,7 @@ def write_model(model: ModelProto, directory: Path) -> tuple[Tensor, ...]:
 
     ``model`` is left without its large weights.
     """
-    _strip(model)
+    strip(model)
     order = _order_of_use(model.graph)
     tables = _lookup_tables(model.graph)
     weights = []
@@ -98,14 +99,3 @@ def _lookup_tables(graph: GraphProto) -> set[str]:
 
 def _pad(offset: int, alignment: int) -> int:
     return -(-offset // alignment) * alignment
-
-
-def _strip(model: ModelProto) -> None:
-    """Drops what differs between runs or is of no use at run time."""
-    model.doc_string = ""
-    del model.metadata_props[:]
-    del model.graph.value_info[:]
-    model.graph.doc_string = ""
-    for node in model.graph.node:
-        node.doc_string = ""
-        del node.metadata_props[:]

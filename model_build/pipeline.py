@@ -22,7 +22,7 @@ from model_build import parity
 from model_build.compile_tokenizer import compile_tokenizer
 from model_build.config import BuildConfig, EmbeddingConfig, RerankerConfig
 from model_build.errors import ParityError
-from model_build.export import export_model
+from model_build.export import export_model, finish_graph
 from model_build.inputs import ModelInput
 from model_build.layout import write_model
 from model_build.progress import Progress, megabytes, table
@@ -75,13 +75,13 @@ def _make(source: ModelInput, config: BuildConfig, stage: Path, progress: Progre
     work.mkdir()
     pooling = source.config.pooling if isinstance(source.config, EmbeddingConfig) else None
     with progress.step(f"{role}: export"):
-        torch_model = load_torch_model(source.files.directory, role)
-        exported = export_model(torch_model, role, pooling, work)
-        del torch_model
+        # The PyTorch model goes out of memory before its graph comes in.
+        exported = export_model(load_torch_model(source.files.directory, role), role, work)
         gc.collect()
+        model = finish_graph(exported, role, pooling, architecture.hidden_size)
     with progress.step(f"{role}: quantize ({config.quantization})"):
         graph = quantize_model(
-            exported,
+            model,
             config.quantization,
             config.arch,
             heads=architecture.heads,
@@ -89,7 +89,6 @@ def _make(source: ModelInput, config: BuildConfig, stage: Path, progress: Progre
             vocabulary=architecture.vocabulary,
             work=work,
         )
-        del exported
         names = tuple(value.name for value in graph.graph.input)
         dimensions = _dimensions(graph) if role == "embedding" else 1
         tensors = write_model(graph, directory)

@@ -36,26 +36,37 @@ _FUSED_DOMAIN = "com.microsoft"
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """``apply`` takes the fused graph, its number of word embeddings, the target and a scratch directory, and
-    returns the quantized graph; ``describe`` is what the manifest says of it."""
+    """``prepare`` changes the exported graph, given its number of word embeddings; ``quantize`` reads the
+    fused graph from one file and writes the quantized one to another; ``describe`` is for the manifest."""
 
-    apply: Callable[[ModelProto, int, Arch, Path], ModelProto]
+    prepare: Callable[[ModelProto, int], None]
+    quantize: Callable[[Path, Path, Arch], None]
     describe: Callable[[Arch], Quantization]
 
 
 def quantize_model(
     model: ModelProto, scheme: str, arch: Arch, *, heads: int, hidden_size: int, vocabulary: int, work: Path
 ) -> ModelProto:
-    """Fuses, quantizes and optimises a graph for CPU. Inputs and outputs stay as they are.
+    """Fuses, quantizes and optimises a graph for CPU; its inputs and outputs stay as they are.
+
+    ``model`` is used up. Steps pass files on, so that the FP32 weights are in memory once.
 
     Raises:
         ExportError: onnxruntime cannot optimise or quantize the graph.
     """
+    exported, fused, quantized, optimised = (
+        work / f"{stage}.onnx" for stage in ("exported", "fused", "quantized", "optimised")
+    )
+    chosen = SCHEMES[scheme]
     with _quiet_logging():
         try:
-            fused = _fuse(model, heads=heads, hidden_size=hidden_size, work=work)
-            quantized = SCHEMES[scheme].apply(fused, vocabulary, arch, work)
-            return _optimise(quantized, work)
+            chosen.prepare(model, vocabulary)
+            save_model(model, exported)
+            _fuse(exported, fused, heads=heads, hidden_size=hidden_size)
+            exported.unlink()
+            chosen.quantize(fused, quantized, arch)
+            _optimise(quantized, optimised)
+            return onnx.load(str(optimised))
         except (RuntimeError, ValueError, KeyError, AttributeError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
             raise ExportError(f"onnxruntime cannot quantize the graph ({scheme}): {reason}") from error
@@ -66,18 +77,16 @@ def describe(scheme: str, arch: Arch) -> Quantization:
     return SCHEMES[scheme].describe(arch)
 
 
-def _fuse(model: ModelProto, *, heads: int, hidden_size: int, work: Path) -> ModelProto:
+def _fuse(source: Path, target: Path, *, heads: int, hidden_size: int) -> None:
     """Attention, GELU and layer-norm fusions where the architecture's graph has them, else nothing.
 
     Attention as one node (not MultiHeadAttention): same speed, a third less to load. EmbedLayerNormalization
     stays unfused, because it would read the word-embedding table in FP32.
     """
-    path = work / "exported.onnx"
-    _save(model, path)
     options = FusionOptions("bert")
     options.enable_embed_layer_norm = False
     fused = optimize_model(
-        str(path),
+        str(source),
         model_type="bert",
         num_heads=heads,
         hidden_size=hidden_size,
@@ -87,17 +96,14 @@ def _fuse(model: ModelProto, *, heads: int, hidden_size: int, work: Path) -> Mod
     fused.graph.name = "model"
     if not any(entry.domain == _FUSED_DOMAIN for entry in fused.opset_import):
         fused.opset_import.append(helper.make_opsetid(_FUSED_DOMAIN, 1))
-    return fused
+    save_model(fused, target)
 
 
-def _int8(model: ModelProto, vocabulary: int, arch: Arch, work: Path) -> ModelProto:
+def _int8(source: Path, target: Path, arch: Arch) -> None:
     """Dynamic INT8: weights symmetric per output channel, activations per tensor at run time.
 
     Gemm (a cross-encoder's head, one row per text) stays in FP32: nothing to gain there, and scores to lose.
     """
-    quantize_embedding_rows(model, vocabulary)
-    source, target = work / "fused.onnx", work / "quantized.onnx"
-    _save(model, source)
     quantize_dynamic(
         source,
         target,
@@ -105,10 +111,19 @@ def _int8(model: ModelProto, vocabulary: int, arch: Arch, work: Path) -> ModelPr
         reduce_range=_INT8_BITS[arch] == 7,
         weight_type=QuantType.QInt8,
         op_types_to_quantize=["MatMul", "Attention"],
+        use_external_data_format=True,
         # Where shape inference gives no type (after a fused Attention) tensors are floats.
         extra_options={"DefaultTensorType": TensorProto.FLOAT},
     )
-    return onnx.load(str(target))
+
+
+def _keep(source: Path, target: Path, _arch: Arch) -> None:
+    """Leaves FP32 as it is. The weights' file is named in the graph, so it stays where it is."""
+    source.rename(target)
+
+
+def _nothing(_model: ModelProto, _vocabulary: int) -> None:
+    """FP32 keeps its word embeddings."""
 
 
 def quantize_embedding_rows(model: ModelProto, vocabulary: int) -> None:
@@ -163,40 +178,33 @@ def find_embedding(model: ModelProto, vocabulary: int) -> tuple[NodeProto, int] 
     return None
 
 
-def _optimise(model: ModelProto, work: Path) -> ModelProto:
+def _optimise(source: Path, target: Path) -> None:
     """onnxruntime's own CPU graph optimisations, done once here so that the function need not do them.
 
     EXTENDED, not ALL: the layout optimisations above it depend on the CPU that does them.
     """
-    source, target = work / "quantized_input.onnx", work / "optimised.onnx"
-    _save(model, source)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(target)
     options.log_severity_level = 3
-    options.add_session_config_entry(
-        "session.optimized_model_external_initializers_file_name", "optimised.bin"
-    )
+    weights = target.with_suffix(".data").name
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", weights)
     options.add_session_config_entry(
         "session.optimized_model_external_initializers_min_size_in_bytes", "1024"
     )
     onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-    return onnx.load(str(target))
 
 
-def _save(model: ModelProto, path: Path) -> None:
-    """Weights go beside the graph (protobuf ends at 2 GB); onnx takes them out of the model, hence the reload."""
-    data = path.with_suffix(".data").name
-    path.with_name(data).unlink(missing_ok=True)
+def save_model(model: ModelProto, path: Path) -> None:
+    """Writes a graph with its weights beside it, as protobuf ends at 2 GB. ``model`` is left without them."""
     onnx.save_model(
         model,
         str(path),
         save_as_external_data=True,
         all_tensors_to_one_file=True,
-        location=data,
+        location=path.with_suffix(".data").name,
         size_threshold=1024,
     )
-    onnx.load_external_data_for_model(model, str(path.parent))
 
 
 @contextmanager
@@ -210,16 +218,17 @@ def _quiet_logging() -> Iterator[None]:
         logging.disable(before)
 
 
-def _unquantized(model: ModelProto, _vocabulary: int, _arch: Arch, _work: Path) -> ModelProto:
-    return model
-
-
 SCHEMES: dict[str, Scheme] = {
     "int8": Scheme(
+        quantize_embedding_rows,
         _int8,
         # Prepacking gains these kernels little and costs the session's opening most of its time.
         lambda arch: Quantization("int8", _INT8_BITS[arch], _INT8_SAFE_ON[arch], prepack=False),
     ),
-    # FP32 kernels are much slower on weights that were not packed.
-    "none": Scheme(_unquantized, lambda arch: Quantization("none", 32, ("generic",), prepack=True)),
+    "none": Scheme(
+        _nothing,
+        _keep,
+        # FP32 kernels are much slower on weights that were not packed.
+        lambda _arch: Quantization("none", 32, ("generic",), prepack=True),
+    ),
 }

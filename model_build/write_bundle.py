@@ -17,6 +17,7 @@ from model_build.errors import OutputError
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
+_FULL_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
@@ -26,11 +27,11 @@ def staged(out: Path) -> Iterator[Path]:
     What stands at ``out`` stays until then. Remains of builds that were killed are removed.
 
     Raises:
-        OutputError: ``out`` is something other than a bundle, or cannot be written.
+        OutputError: ``out`` is something other than a bundle or cannot be written, or the disk is full.
     """
     out = out.absolute()
     if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} exists and is no bundle: name another directory with --out, or remove it")
+        raise OutputError(f"{out} exists and is no bundle: name another with --out, or remove it")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _remove_remains(out)
@@ -41,6 +42,13 @@ def staged(out: Path) -> Iterator[Path]:
     try:
         yield stage
         _swap(stage, out)
+    except Exception as error:
+        # Libraries that write from C++ report a full disk in words of their own.
+        if shutil.disk_usage(stage).free < _FULL_BYTES:
+            raise OutputError(
+                f"the disk is full: {out.parent} has no room for the build", code="disk_full"
+            ) from error
+        raise
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
