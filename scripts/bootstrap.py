@@ -81,31 +81,28 @@ def install(names: "list[str]") -> None:
     if not stale:
         return
     check_disk()
-    last = names[-1]
-    say(f"installing {lock(last)}")
     # What runs in the function is compiled, as it is in the image; compiling the rest takes longer than
     # installing it.
     locked = ["--no-deps", "--require-hashes", "--only-binary", ":all:"]
-    pip([*locked, "-r", lock("runtime")])
-    pip([*locked, "--no-compile", "-r", lock(last)])
+    pip("the function's dependencies", [*locked, "-r", lock("runtime")])
+    last = names[-1]
+    pip(f"the {last} dependencies", [*locked, "--no-compile", "-r", lock(last)])
     index = os.environ.get("TORCH_INDEX_URL")
-    pip(["--no-compile", "-r", lock("torch"), *(["--index-url", index] if index else [])])
+    torch = ["--no-compile", "-r", lock("torch"), *(["--index-url", index] if index else [])]
+    pip("PyTorch, which the build exports models with", torch)
     for name in names:
         with open(stamp(name), "w") as stream:
             stream.write(fingerprint(name))
 
 
-def pip(arguments: "list[str]") -> None:
+def pip(what: str, arguments: "list[str]") -> None:
+    say(f"installing {what}")
     command = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
-    # pip's words are shown as they come, and kept to tell why it failed.
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
-    told = []
-    for line in process.stderr or ():
-        text = line.decode(errors="replace")
-        told.append(text)
-        sys.stderr.write(text)
-    if process.wait():
-        raise SetupError(reason("".join(told)))
+    result = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE)
+    if result.returncode:
+        told = result.stderr.decode(errors="replace")
+        sys.stderr.write(told)
+        raise SetupError(reason(told))
 
 
 def reason(told: str) -> str:
