@@ -1,7 +1,7 @@
 """What the PyTorch model answers to the texts of ``events/``: all-MiniLM-L6-v2 in FP32, transformers alone.
 
-``python -m tests.golden_events MODEL_DIRECTORY`` writes ``golden_events.json``; none of the project's code has a
-part in that.
+``python -m tests.golden_events MODEL_DIRECTORY`` writes ``golden_events.json``. The project's own code has no
+part in it.
 """
 
 from __future__ import annotations
