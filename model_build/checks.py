@@ -95,8 +95,8 @@ def _check_modules(files: ModelFiles, config: EmbeddingConfig) -> None:
     modules = read_json(files.directory, MODULES)
     if modules is None:
         return
-    if not isinstance(modules, list):
-        raise SourceError(f"{MODULES} is no list", code="source_damaged")
+    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+        raise SourceError(f"{MODULES} of {config.id} is no list of modules", code="source_damaged")
     kinds = {
         str(module.get("type", "")).rsplit(".", 1)[-1]: str(module.get("path", "")) for module in modules
     }
