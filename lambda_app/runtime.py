@@ -101,7 +101,7 @@ class Runtime:
         opened = [self.embedder if model.role == "embedding" else self.reranker for model in wanted]
         if self.settings.eager:
             self._warm(opened)
-        elif available_cpus() > 1:
+        elif self._warms_beside_imports:
             self._warming = threading.Thread(target=self._warm, args=(opened,), daemon=True)
             self._warming.start()
 
@@ -125,6 +125,10 @@ class Runtime:
         if self.bundle.reranker and ranks:
             wanted.append(self.bundle.reranker)
         return wanted
+
+    @property
+    def _warms_beside_imports(self) -> bool:
+        return available_cpus() > 1
 
     @property
     def _prepack(self) -> bool | None:
