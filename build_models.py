@@ -67,7 +67,7 @@ def cache_directory(environ: Mapping[str, str]) -> Path:
     if chosen:
         return Path(chosen).expanduser().absolute()
     base = environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "lambda-rag-models"
+    return (Path(base) if base else Path.home() / ".cache") / "lambda-embed-rerank"
 
 
 def _verify(directory: Path) -> int:
