@@ -1,9 +1,9 @@
-"""What each technique of the cold start gives, one at a time: ``python -m benchmarks.techniques [--rounds 7]``.
+"""What each technique of the cold start gives, one at a time: ``python -m benchmarks.techniques``.
 
-Every variant is the function with one technique taken away, in a process of its own, interleaved over rounds: seconds
-from process start until init is done and until the first embedding over HTTP is answered, CPU seconds, and memory
-that is the process' own. There is no emulator here: what it adds is the same for all. ``--cold`` evicts the bundle
-from the page cache before each process and counts how much of it came back.
+Every variant is the function with one technique taken away, in a process of its own, interleaved over rounds:
+time from process start until init is done and until the first embedding over HTTP is answered, CPU time, and
+memory. There is no emulator here: what it adds is the same for all. ``--cold`` evicts the bundle from the
+page cache before each process and counts how much of it came back.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ VARIANTS = (
         "from lambda_app.runtime import Runtime\nRuntime._prepack = property(lambda self: True)",
     ),
     Variant(
-        "without an inference beside the imports",
-        "from lambda_app.runtime import Runtime\nRuntime._warms_beside_imports = property(lambda self: False)",
+        "without opening models beside the imports",
+        "from lambda_app.runtime import Runtime\nRuntime._works_side_by_side = property(lambda self: False)",
     ),
     Variant("without read-ahead", "import lambda_app.runtime as r; r.read_ahead = lambda model: None"),
     Variant("without marking tables as randomly read", "import mmap; mmap.MADV_RANDOM = mmap.MADV_NORMAL"),
@@ -81,7 +81,14 @@ for line in open("/proc/self/smaps_rollup"):
 print(json.dumps({{"ready": ready, "first embedding": first, "CPU": time.process_time(),
     "resident": memory["Rss"], "anonymous": memory["Anonymous"]}}))
 """
-UNITS = {"ready": "ms", "first embedding": "ms", "CPU": "ms", "resident": "MB", "anonymous": "MB", "read": "%"}
+UNITS = {
+    "ready": "ms",
+    "first embedding": "ms",
+    "CPU": "ms",
+    "resident": "MB",
+    "anonymous": "MB",
+    "read": "%",
+}
 
 
 def measure(variant: Variant, bundle: Path, pack: Path, cpus: set[int], *, cold: bool) -> dict[str, float]:

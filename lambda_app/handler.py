@@ -35,10 +35,7 @@ def build(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
             _install_import_pack(settings.import_pack, log)
         runtime = Runtime(settings, clock)
         dispatcher = Dispatcher(Service(runtime), settings, log, clock)
-        runtime.preload()
-        if "http" in settings.preload:
-            dispatcher.open_http()
-        runtime.finish()
+        runtime.preload(meanwhile=dispatcher.open_http if "http" in settings.preload else None)
     finally:
         gc.enable()
     gc.freeze()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lambda_app.bundle import Bundle, ModelInfo
@@ -35,7 +36,7 @@ class Runtime:
             self.bundle = Bundle.open(settings.model_dir)
         self.threads = settings.inference_threads(available_cpus())
         self._lock = threading.Lock()
-        self._warming: threading.Thread | None = None
+        self._failure: Exception | None = None
         self._embedder: Embedder | None = None
         self._reranker: Reranker | None = None
         _check_models(settings, self.bundle)
@@ -84,37 +85,53 @@ class Runtime:
                     self._reranker = Reranker(model, *self._open(model))
         return self._reranker
 
-    def preload(self) -> None:
-        """Opens the models that PRELOAD names and this function serves.
+    def preload(self, meanwhile: Callable[[], object] | None = None) -> None:
+        """Opens the models that PRELOAD names and this function serves, and calls ``meanwhile``.
 
-        With a second CPU, a first inference of each model runs beside the imports that follow (it releases
-        the interpreter's lock): page faults and allocations that the first request would wait for.
+        With a second CPU the two go side by side: opening a session and running it release the interpreter's
+        lock, importing a web framework holds it. There the models also run one inference, whose page faults
+        and allocations the first request would wait for.
+
+        Raises:
+            BundleError: a model cannot be opened.
         """
         wanted = self._preloaded()
-        if not wanted:
-            return
         for model in wanted:
             read_ahead(model)
-        with self.clock.phase("imports"):
-            import lambda_app.models.session
-            import lambda_app.models.tokenization  # noqa: F401
-        opened = [self.embedder if model.role == "embedding" else self.reranker for model in wanted]
-        if self.settings.eager:
-            self._warm(opened)
-        elif self._warms_beside_imports:
-            self._warming = threading.Thread(target=self._warm, args=(opened,), daemon=True)
-            self._warming.start()
+        if wanted:
+            with self.clock.phase("imports"):
+                import lambda_app.models.session
+                import lambda_app.models.tokenization  # noqa: F401
+        if wanted and meanwhile is not None and self._works_side_by_side:
+            opening = threading.Thread(target=self._open_all, args=(wanted,), kwargs={"warm": True})
+            opening.start()
+            try:
+                meanwhile()
+            finally:
+                opening.join()
+            if self._failure is not None:
+                raise self._failure
+        else:
+            self._open_all(wanted, warm=self.settings.eager)
+            if self._failure is not None:
+                raise self._failure
+            if meanwhile is not None:
+                meanwhile()
 
-    def finish(self) -> None:
-        """Waits for what :meth:`preload` started."""
-        if self._warming is not None:
-            self._warming.join()
-            self._warming = None
+    @property
+    def _works_side_by_side(self) -> bool:
+        return available_cpus() > 1
 
-    def _warm(self, opened: list[Embedder | Reranker]) -> None:
-        for model in opened:
-            with self.clock.phase("first inference"):
-                model.warm()
+    def _open_all(self, models: list[ModelInfo], *, warm: bool) -> None:
+        """Opens models, and keeps what goes wrong for the thread that waits."""
+        try:
+            for model in models:
+                opened = self.embedder if model.role == "embedding" else self.reranker
+                if warm:
+                    with self.clock.phase("first inference"):
+                        opened.warm()
+        except Exception as error:
+            self._failure = error
 
     def _preloaded(self) -> list[ModelInfo]:
         wanted: list[ModelInfo] = []
@@ -125,10 +142,6 @@ class Runtime:
         if self.bundle.reranker and ranks:
             wanted.append(self.bundle.reranker)
         return wanted
-
-    @property
-    def _warms_beside_imports(self) -> bool:
-        return available_cpus() > 1
 
     @property
     def _prepack(self) -> bool | None:

@@ -141,7 +141,7 @@ def test_altered_weights_are_found_by_verification_only(root: Path) -> None:
 
 
 def test_a_missing_directory_says_how_to_build_one(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="no model bundle at .*MODEL_DIR"):
+    with pytest.raises(BundleError, match=r"no model bundle at .*MODEL_DIR"):
         Bundle.open(tmp_path / "nothing")
 
 

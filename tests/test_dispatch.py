@@ -24,7 +24,9 @@ JSON_VALUES = st.recursive(
     | st.integers()
     | st.floats()
     | st.text(st.characters(codec=None, exclude_categories=())),
-    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4),
+    lambda children: (
+        st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4)
+    ),
     max_leaves=12,
 )
 FIELDS = ("texts", "input_type", "encoding", "query", "documents", "top_n", "raw_scores", "model")
@@ -47,7 +49,10 @@ def test_any_json_value_gets_a_typed_error_or_an_answer(event: Any) -> None:
     json.dumps(answer).encode("ascii")
 
 
-@given(st.sampled_from(["embed", "rerank", "info", "ping"]), st.dictionaries(st.sampled_from(FIELDS), JSON_VALUES))
+@given(
+    st.sampled_from(["embed", "rerank", "info", "ping"]),
+    st.dictionaries(st.sampled_from(FIELDS), JSON_VALUES),
+)
 @settings(max_examples=300, deadline=None)
 def test_any_fields_of_an_action_get_a_typed_error_or_an_answer(action: str, fields: dict[str, Any]) -> None:
     answer = call({"action": action, **fields})
@@ -66,7 +71,8 @@ def test_any_fields_of_an_action_get_a_typed_error_or_an_answer(action: str, fie
             "path": st.sampled_from(["/v1/embeddings", "/health"]) | JSON_VALUES,
             "headers": st.dictionaries(st.sampled_from(["Host", "X-Forwarded-Port", "é\ud800"]), JSON_VALUES)
             | JSON_VALUES,
-            "multiValueHeaders": st.dictionaries(st.sampled_from(["host", "cookie"]), JSON_VALUES) | JSON_VALUES,
+            "multiValueHeaders": st.dictionaries(st.sampled_from(["host", "cookie"]), JSON_VALUES)
+            | JSON_VALUES,
             "queryStringParameters": JSON_VALUES,
             "multiValueQueryStringParameters": JSON_VALUES,
             "rawQueryString": JSON_VALUES,
@@ -148,7 +154,11 @@ def test_rerank_is_best_first_with_ties_by_index() -> None:
         ({"action": "rerank", "query": ["q"], "documents": ["a"]}, "invalid_field", "query"),
         ({"action": "rerank", "query": "q", "documents": ["a"], "top_n": 0}, "invalid_field", "top_n"),
         ({"action": "rerank", "query": "q", "documents": ["a"], "top_n": True}, "invalid_field", "top_n"),
-        ({"action": "rerank", "query": "q", "documents": ["a"], "top_n": float("nan")}, "invalid_field", "top_n"),
+        (
+            {"action": "rerank", "query": "q", "documents": ["a"], "top_n": float("nan")},
+            "invalid_field",
+            "top_n",
+        ),
         ({"action": "rerank", "query": "q", "documents": [{"txt": "a"}]}, "invalid_field", "documents[0]"),
         ({"action": "explode"}, "unknown_action", "action"),
         ({"action": ["embed"]}, "unknown_action", "action"),

@@ -40,7 +40,9 @@ def test_the_snapshot_is_warm_and_the_resumed_function_answers(tiny_bundle: Bund
             "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
         }
         command = [sys.executable, "-m", "awslambdaric", "lambda_app.handler.handler"]
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        ) as process:
             try:
                 assert api.done.wait(60)
             finally:
