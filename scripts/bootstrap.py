@@ -110,7 +110,8 @@ def reason(told: str) -> str:
         return "the disk is full"
     if "hashes" in told.lower() and "do not match" in told.lower():
         return "a package is not the one that the lock names: its hash differs"
-    network = ("NewConnectionError", "Temporary failure in name resolution", "Max retries", "timed out")
+    # The last is what pip says of every package when it has seen no index at all.
+    network = ("NewConnectionError", "name resolution", "Max retries", "timed out", "from versions: none")
     if any(word in told for word in network):
         return "the package index cannot be reached: is there a network, or a proxy to configure for pip?"
     return "pip could not install the pinned dependencies (see above)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import compileall
 import json
+import os
 import signal
 import struct
 import subprocess
@@ -74,6 +75,8 @@ def function() -> Iterator[tuple[Invoke, str]]:
     else:
         from scripts.local import LocalContext, open_handler
 
+        # Its log would go to this terminal, between the lines of the demo.
+        os.environ.setdefault("LOG_LEVEL", "ERROR")
         handler = None
 
         def invoke(event: Any) -> Any:

@@ -369,6 +369,7 @@ def test_a_half_made_environment_is_made_anew(empty_venv: Path, monkeypatch: pyt
         ),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "hash differs"),
         ("WARNING: Retrying ... NewConnectionError('... Failed to establish')", "cannot be reached"),
+        ("ERROR: Could not find a version that satisfies x (from versions: none)", "cannot be reached"),
         ("ERROR: something else", "see above"),
     ],
 )
