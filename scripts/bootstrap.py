@@ -16,7 +16,8 @@ PYTHON = os.path.join(VENV, "bin", "python")
 OLDEST, NEWEST = (3, 11), (3, 13)
 # The locks that each set satisfies; the last one is installed, as it contains those before it.
 SETS = {"build": ["build"], "dev": ["build", "dev"]}
-NEEDED_BYTES = 3 * 10**9
+# With PyTorch's CPU build, and with the one for GPUs, which is what PyPI has for Linux.
+CPU_BYTES, GPU_BYTES = 3 * 10**9, 7 * 10**9
 
 
 class SetupError(Exception):
@@ -69,9 +70,12 @@ def make_venv() -> None:
 
 def check_disk() -> None:
     free = shutil.disk_usage(ROOT).free
-    if free < NEEDED_BYTES:
-        raise SetupError(
-            f"{free / 1e9:.1f} GB are free here; dependencies and a model take {NEEDED_BYTES / 1e9:.0f} GB"
+    if free < CPU_BYTES:
+        raise SetupError(f"{free / 1e9:.1f} GB are free here; this takes {CPU_BYTES / 1e9:.0f} GB")
+    if free < GPU_BYTES and sys.platform == "linux" and not os.environ.get("TORCH_INDEX_URL"):
+        say(
+            f"{free / 1e9:.1f} GB are free here, and PyTorch for GPUs takes up to {GPU_BYTES / 1e9:.0f} GB: "
+            "set TORCH_INDEX_URL to PyTorch's index of CPU wheels, which are far smaller"
         )
 
 
