@@ -33,7 +33,7 @@ class PackLoader(SourceFileLoader):
         self._code = code
 
     def get_code(self, fullname: str) -> CodeType | None:
-        code: CodeType = marshal.loads(self._code)  # noqa: S302  # as trusted as a .pyc
+        code: CodeType = marshal.loads(self._code)  # as trusted as a .pyc
         return code
 
 
@@ -71,7 +71,7 @@ def install(path: str) -> str | None:
     if mapping[: len(HEADER)] != HEADER:
         return "is not a pack for this version of Python"
     start = int.from_bytes(mapping[len(HEADER) : len(HEADER) + 8], "little")
-    index: Index = marshal.loads(mapping[start:])  # noqa: S302
+    index: Index = marshal.loads(mapping[start:])
     sys.meta_path.insert(0, PackFinder(index, memoryview(mapping)))
     return None
 

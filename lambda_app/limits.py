@@ -15,8 +15,13 @@ LAMBDA_RESPONSE_BYTES = 6_291_556
 ALB_RESPONSE_BYTES = 1_048_576
 # Errors stay small whatever was sent.
 ERROR_BYTES = 4_096
-# Padded tokens in one inference batch: bounds peak memory, and on two cores larger batches are no faster.
-BATCH_TOKENS = 2_048
+# Padded tokens in one inference batch. Twice as many run no faster, for a layer's activations then leave the
+# CPU's cache, and peak memory grows with them.
+BATCH_TOKENS = 1_024
+# Tokens after which a session repacks its weights: by then, what it gains per token has paid for it twice.
+REPACK_TOKENS = 4_096
+# Below this the second copy of the weights might not fit beside everything else.
+REPACK_MEMORY_MB = 1_024
 
 
 class Limits(NamedTuple):
@@ -26,5 +31,4 @@ class Limits(NamedTuple):
     rerank_documents: int = 1_000
     text_characters: int = 200_000
     total_characters: int = 4_000_000
-    batch_tokens: int = BATCH_TOKENS
     response_bytes: int = LAMBDA_RESPONSE_BYTES

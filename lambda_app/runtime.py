@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lambda_app.bundle import Bundle, ModelInfo
 from lambda_app.errors import ConfigurationError, ModelUnavailableError
+from lambda_app.limits import REPACK_MEMORY_MB, REPACK_TOKENS
 
 if TYPE_CHECKING:
     from lambda_app.coldstart import PhaseClock
@@ -148,12 +149,19 @@ class Runtime:
         # Ahead of traffic the time and memory of repacking are free, and every call is faster for it.
         return True if self.settings.eager else None
 
+    @property
+    def _repack_tokens(self) -> int | None:
+        memory = self.settings.memory_mb
+        return None if memory is not None and memory < REPACK_MEMORY_MB else REPACK_TOKENS
+
     def _open(self, model: ModelInfo) -> tuple[Session, Tokenizer]:
         from lambda_app.models.session import open_session
         from lambda_app.models.tokenization import load_tokenizer
 
         with self.clock.phase("sessions"):
-            session = open_session(model, threads=self.threads, prepack=self._prepack)
+            session = open_session(
+                model, threads=self.threads, prepack=self._prepack, repack_tokens=self._repack_tokens
+            )
         with self.clock.phase("tokenizers"):
             return session, load_tokenizer(model)
 

@@ -27,7 +27,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lambda_app.models.embedder", "lambda_app.models.reranker"),
     ("lambda_app.models.inference",),
     ("lambda_app.models.batching", "lambda_app.models.session", "lambda_app.models.tokenization"),
-    ("lambda_app.models.unigram", "lambda_app.models.special_tokens", "lambda_app.models"),
+    ("lambda_app.models.library", "lambda_app.models.unigram", "lambda_app.models.wordpiece"),
+    ("lambda_app.models.pieces", "lambda_app.models.words", "lambda_app.models.special_tokens"),
+    ("lambda_app.models",),
     ("lambda_app.invocation", "lambda_app.snapshot"),
     ("lambda_app.logs", "lambda_app.coldstart", "lambda_app.import_pack"),
     ("lambda_app.bundle", "lambda_app.settings", "lambda_app.limits"),
@@ -41,8 +43,8 @@ OWNERS = {
     "starlette": {"lambda_app.api.http"},
     "pydantic": {"lambda_app.api.http"},
     "onnxruntime": {"lambda_app.models.session"},
-    "tokenizers": {"lambda_app.models.tokenization"},
-    "marisa_trie": {"lambda_app.models.unigram"},
+    "tokenizers": {"lambda_app.models.library"},
+    "marisa_trie": {"lambda_app.models.pieces"},
     "snapshot_restore_py": {"lambda_app.snapshot"},
 }
 # Arrays are the common tongue of the core.

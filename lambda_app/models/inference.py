@@ -32,7 +32,9 @@ def run_encodings(
     """
     rows: np.ndarray | None = None
     done = 0
-    for batch in plan_batches([len(encoding.ids) for encoding in encodings], batch_tokens):
+    lengths = [len(encoding.ids) for encoding in encodings]
+    session.expect(sum(lengths))
+    for batch in plan_batches(lengths, batch_tokens):
         if checkpoint is not None:
             checkpoint(done)
         output = session.run(_inputs(model, [encodings[index] for index in batch]))

@@ -1,0 +1,59 @@
+"""Sessions over mapped weights: repacked when the work is worth it, with the same answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lambda_app.bundle import Bundle, ModelInfo
+from lambda_app.errors import InferenceError
+from lambda_app.models.session import open_session
+
+
+@pytest.fixture
+def model(tiny_bundle: Bundle) -> ModelInfo:
+    assert tiny_bundle.embedding is not None
+    return tiny_bundle.embedding
+
+
+def inputs(tokens: int = 8) -> dict[str, np.ndarray]:
+    return {
+        "input_ids": np.arange(5, 5 + tokens, dtype=np.int64)[None],
+        "attention_mask": np.ones((1, tokens), np.int64),
+    }
+
+
+def test_repacking_waits_for_enough_work_and_changes_no_answer(model: ModelInfo) -> None:
+    session = open_session(model, threads=1, repack_tokens=100)
+    lean = session._session
+    before = session.run(inputs())
+    session.expect(60)
+    assert session._session is lean
+    session.expect(60)
+    repacked = session._session
+    assert repacked is not lean
+    assert session.run(inputs()) == pytest.approx(before, abs=1e-6)
+    session.expect(1_000_000)
+    assert session._session is repacked
+
+
+@pytest.mark.parametrize(("prepack", "tokens"), [(None, None), (True, 0)])
+def test_a_session_that_need_not_be_repacked_stays(
+    model: ModelInfo, prepack: bool | None, tokens: int | None
+) -> None:
+    session = open_session(model, threads=1, prepack=prepack, repack_tokens=tokens)
+    first = session._session
+    session.expect(1_000_000)
+    assert session._session is first
+
+
+def test_what_is_not_finite_is_an_error(model: ModelInfo) -> None:
+    session = open_session(model, threads=1)
+
+    class NaN:
+        def run(self, names: list[str], values: object) -> list[np.ndarray]:
+            return [np.array([[1.0, np.nan]], np.float32)]
+
+    session._session = NaN()
+    with pytest.raises(InferenceError, match="not finite"):
+        session.run(inputs())
