@@ -54,7 +54,14 @@ PostHandler = Callable[["Service", Any, float | None], Answer]
 
 def create_app(service: Service) -> FastAPI:
     """The application: routes, and every error in one form."""
-    app = FastAPI(title="Embeddings and reranking", openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Embeddings and reranking",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        # Spans and logs would carry requests out of the function, and this one opens no connection.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
     _post(app, "/v1/embeddings", service, openai.embeddings)
     _post(app, "/v1/rerank", service, cohere.rerank)
     _get(app, "/v1/models", lambda: openai.models(service))
