@@ -1,0 +1,42 @@
+"""Things made once: a directory is made again only when what it was made from has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+STAMP = ".made-from"
+
+
+def digest(*parts: str, files: Iterable[Path] = ()) -> str:
+    """One hash over words and the content of files, to compare with what a directory was made from."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part.encode() + b"\0")
+    for path in sorted(files):
+        total.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+def is_made(directory: Path, key: str) -> bool:
+    """Whether a directory is there, whole, and made from ``key``."""
+    try:
+        return (directory / STAMP).read_text(encoding="ascii") == key
+    except OSError:
+        return False
+
+
+def make_once(directory: Path, key: str, make: Callable[[Path], None]) -> bool:
+    """Empties and makes a directory unless it is made from ``key``; returns whether it had to.
+
+    The stamp comes last, so a directory that was left half-made is made again.
+    """
+    if is_made(directory, key):
+        return False
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    make(directory)
+    (directory / STAMP).write_text(key, encoding="ascii")
+    return True
