@@ -44,7 +44,7 @@ bench: dev-venv ## the cold start beside its alternatives
 	@$(RUN) -m benchmarks.coldstart
 
 bench-quick: dev-venv ## the same in three minutes
-	@$(RUN) -m benchmarks.coldstart --quick
+	@$(RUN) -m benchmarks.quick
 
 soak: dev-venv ## thousands of mixed requests: memory must not grow
 	@$(RUN) -m pytest -m soak -s
