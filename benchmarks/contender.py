@@ -76,15 +76,15 @@ CONTENDERS = (
     ),
     Contender(
         "ort-plain", "onnxruntime and tokenizers with their defaults, single-file INT8", RUNTIME,
-        SINGLE_FILES, "benchmarks.contenders.ort_plain.handler",
+        SINGLE_FILES, "benchmarks.contenders.ort_plain.handler", batch_sizes=(None, 4, 1),
     ),
     Contender(
         "fastembed", "fastembed with custom models, single-file INT8", "fastembed", SINGLE_FILES,
-        "benchmarks.contenders.fastembed_app.handler", batch_sizes=(None, 16, 4, 1),
+        "benchmarks.contenders.fastembed_app.handler", batch_sizes=(None, 4, 1),
     ),
     Contender(
         "optimum", "optimum's ORTModel classes, single-file INT8", "optimum", SINGLE_FILES,
-        "benchmarks.contenders.optimum_onnx.handler", batch_sizes=(None, 4),
+        "benchmarks.contenders.optimum_onnx.handler", batch_sizes=(None, 4, 1),
     ),
     Contender(
         "pytorch-int8", "sentence-transformers, quantized when it starts", "pytorch", TORCH_MODELS,

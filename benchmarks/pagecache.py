@@ -53,14 +53,6 @@ def evict(files: Sequence[Path]) -> int:
     return stayed
 
 
-def warm(files: Iterable[Path]) -> None:
-    """Reads the files, so that they are in the page cache as far as there is room."""
-    for path in files:
-        with path.open("rb", buffering=0) as stream:
-            while stream.read(1 << 22):
-                pass
-
-
 def _advise_away(files: Iterable[Path]) -> None:
     for path in files:
         try:

@@ -43,7 +43,7 @@ class Sample:
 class WarmSample:
     """One warm contender in one round, seconds per request; throughput in texts per second.
 
-    ``batch_size`` is the one its throughput was best with, None for its own default.
+    ``best_batch`` is the batch size of ``best_texts_per_second``, None for its own default.
     """
 
     contender: str
@@ -51,7 +51,8 @@ class WarmSample:
     embed_128: float
     rerank_25: float | None
     texts_per_second: float
-    batch_size: int | None = None
+    best_texts_per_second: float
+    best_batch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

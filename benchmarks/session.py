@@ -47,15 +47,16 @@ def measure(plan: Plan) -> Results:
     steps = len(plan.contenders) * len(plan.cpus) * len(plan.caches) * plan.rounds
     progress = Progress(steps + len(plan.warm_contenders) * plan.warm_rounds)
     samples: list[Sample] = []
-    for cache in plan.caches:
-        if cache == "warm":
-            for contender in plan.contenders:
-                pagecache.warm(pagecache.files_below(contender.image_paths()))
-        # Rounds outermost: whatever else the machine does meanwhile, it does to everyone.
-        for number, cpus, contender in product(range(plan.rounds), plan.cpus, plan.contenders):
-            progress.begin(f"{contender.name}, {cpus} CPU, {cache} page cache, round {number + 1}")
-            samples.append(cold_start(contender, cpus, cache))
-            progress.advance()
+    if "cold" not in plan.caches:
+        _fill_page_cache(plan)
+    # Rounds outermost: what else the machine does meanwhile, it does to everyone. Cold before warm: a warm
+    # page cache is one that a start of the same contender has filled, without what nobody has read.
+    for number, cpus, contender, cache in product(
+        range(plan.rounds), plan.cpus, plan.contenders, sorted(plan.caches)
+    ):
+        progress.begin(f"{contender.name}, {cpus} CPU, {cache} page cache, round {number + 1}")
+        samples.append(cold_start(contender, cpus, cache))
+        progress.advance()
     warmed = _warm(plan, progress)
     progress.end()
     return Results(
@@ -67,15 +68,22 @@ def measure(plan: Plan) -> Results:
     )
 
 
+def _fill_page_cache(plan: Plan) -> None:
+    for contender in plan.contenders:
+        pagecache.evict(pagecache.files_below(contender.image_paths()))
+    for contender in plan.contenders:
+        cold_start(contender, max(plan.cpus), "warm")
+
+
 def _warm(plan: Plan, progress: Progress) -> list[WarmSample]:
     found: list[WarmSample] = []
     best: dict[str, tuple[int | None, ...]] = {}
     for number, contender in product(range(plan.warm_rounds), plan.warm_contenders):
         progress.begin(f"{contender.name}, warm, round {number + 1}")
+        # Which batch size is best does not change between rounds, and trying them all takes long.
         sizes = best.get(contender.name, contender.batch_sizes)
         found.append(warm.measure(contender, max(plan.cpus), plan.amount, sizes))
-        # Which batch size is best does not change between rounds; trying them all takes long.
-        best.setdefault(contender.name, (found[-1].batch_size,))
+        best.setdefault(contender.name, tuple(dict.fromkeys((None, found[-1].best_batch))))
         progress.advance()
     return found
 

@@ -57,9 +57,9 @@ class _Run:
     ) -> Summary | None:
         return over(self._results.cell(contender, self._cpus, cache), figure)
 
-    def throughput(self, contender: str) -> Summary | None:
+    def throughput(self, contender: str, *, best: bool = False) -> Summary | None:
         samples: list[WarmSample] = [one for one in self._results.warm if one.contender == contender]
-        return over(samples, lambda one: one.texts_per_second)
+        return over(samples, lambda one: one.best_texts_per_second if best else one.texts_per_second)
 
     def megabytes(self, figure: Callable[[Sample], float]) -> float | None:
         found = self.cold_start("ours", figure)
@@ -83,6 +83,7 @@ def compute_targets(results: Results) -> list[Target]:
     ours, floor = embed("ours"), embed("floor")
     int8 = run.throughput("ours")
     fp32, fastembed = run.throughput("ours-fp32"), run.throughput("fastembed")
+    tuned = run.throughput("fastembed", best=True)
     return [
         Target("PyTorch INT8 / ours, first embed", ratio(embed("pytorch-int8"), ours), 20, True, "x"),
         Target("fastembed / ours, first embed", ratio(embed("fastembed"), ours), 4, True, "x"),
@@ -93,5 +94,6 @@ def compute_targets(results: Results) -> list[Target]:
         Target("bundle read, embed only", run.share_read("ours-pipeline"), 35, False, "%"),
         Target("pipeline / floor, first embed", ratio(embed("ours-pipeline"), floor), 1.3, False, "x"),
         Target("INT8 / FP32 throughput, mixed lengths", ratio(int8, fp32), 2.6, True, "x"),
-        Target("ours / fastembed throughput, same INT8", ratio(int8, fastembed), 1.5, True, "x"),
+        Target("throughput / fastembed's, same INT8 model", ratio(int8, fastembed), 1.5, True, "x"),
+        Target("the same, fastembed at its best batch size", ratio(int8, tuned), 1.5, True, "x"),
     ]

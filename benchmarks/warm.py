@@ -28,7 +28,7 @@ QUICK = Amount(embed_16=8, embed_128=4, rerank_25=0, texts=20)
 def measure(
     contender: Contender, cpus: int, amount: Amount, batch_sizes: tuple[int | None, ...]
 ) -> WarmSample:
-    """One round of one contender in a process of its own; the best of ``batch_sizes`` counts.
+    """One round of one contender in a process of its own. ``batch_sizes`` are those to try, None for its own.
 
     Requests go through the emulator, whose millisecond is the same for everyone.
 
@@ -53,7 +53,7 @@ def measure(
             for size in batch_sizes
         }
     best = max(speeds, key=lambda size: speeds[size])
-    return WarmSample(contender.name, embed_16, embed_128, ranked, speeds[best], best)
+    return WarmSample(contender.name, embed_16, embed_128, ranked, speeds[None], speeds[best], best)
 
 
 def _typical(function: Function, event: Event, times: int) -> float:

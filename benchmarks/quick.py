@@ -1,0 +1,114 @@
+"""The benchmark of every day: ``python -m benchmarks.quick`` (``make bench-quick``), under three minutes.
+
+Embedding only, full size, page cache warm. Judged by ratios within the run and by wide margins, never by a
+time: it is there to catch what makes the function twice as slow, on any machine. The one to quote is
+``benchmarks.coldstart``.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+
+from benchmarks import results, terminal
+from benchmarks.contender import CONTENDERS, Contender
+from benchmarks.environments import SetupError
+from benchmarks.paths import RESULTS
+from benchmarks.random_models import EMBEDDER
+from benchmarks.results import Results
+from benchmarks.run import RunError
+from benchmarks.session import Plan, measure
+from benchmarks.stats import over, ratio
+from benchmarks.warm import QUICK
+from scripts.rie import EmulatorError, can_emulate
+
+ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A ratio of this run, and the range outside which something is badly wrong."""
+
+    figure: str
+    value: float | None
+    least: float = 0.0
+    most: float = float("inf")
+
+    @property
+    def passed(self) -> bool:
+        return self.value is not None and self.least <= self.value <= self.most
+
+    @property
+    def wanted(self) -> str:
+        return f"{self.most:g}x or less" if self.least == 0 else f"{self.least:g}x or more"
+
+
+def contenders() -> tuple[list[Contender], list[Contender]]:
+    """Those started cold, and those measured warm; all only embed: nothing is made for the reranker."""
+    by_name = {one.name: one for one in CONTENDERS}
+    ours = replace(by_name["ours"], artefacts=("bundles/int8-embedding",), reranks=False)
+    pipeline = replace(by_name["ours-pipeline"], artefacts=ours.artefacts)
+    floor = replace(by_name["floor"], artefacts=ours.artefacts)
+    plain = replace(
+        by_name["ort-plain"], artefacts=(f"onnx/{EMBEDDER}",), reranks=False,
+        variables={"BENCH_EMBED_ONLY": "1"}, batch_sizes=(None,),
+    )  # fmt: skip
+    fp32 = replace(ours, name="ours-fp32", about="this function, FP32", artefacts=("bundles/none-embedding",))
+    return [ours, pipeline, plain, floor], [ours, fp32]
+
+
+def judge(run: Results) -> list[Check]:
+    """The ratios. Margins are half as much again as what was seen, for machines that are busy or old."""
+    cpus = max(one.cpus for one in run.samples)
+    embed = {name: over(run.cell(name, cpus, "warm"), lambda one: one.embed) for name in run.contenders}
+    speed = {
+        name: over([one for one in run.warm if one.contender == name], lambda one: one.texts_per_second)
+        for name in run.contenders
+    }
+    return [
+        Check("ours / floor, first embed", ratio(embed["ours"], embed["floor"]), most=3.3),
+        Check("pipeline / floor, first embed", ratio(embed["ours-pipeline"], embed["floor"]), most=2.0),
+        Check("ort-plain / ours, first embed", ratio(embed["ort-plain"], embed["ours"]), least=0.9),
+        Check("INT8 / FP32 throughput", ratio(speed["ours"], speed["ours-fp32"]), least=1.3),
+    ]
+
+
+def main() -> int:
+    if not can_emulate():
+        print("the Lambda emulator runs on Linux only: nothing measured")
+        return 0
+    began = time.monotonic()
+    cold, warm = contenders()
+    cpus = min(2, len(os.sched_getaffinity(0)))
+    try:
+        run = measure(Plan(cold, warm, [cpus], ["warm"], ROUNDS, 1, QUICK))
+    except (RunError, SetupError, EmulatorError) as error:
+        print(f"benchmark failed: {error}", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        print(f"benchmark failed: {error.cmd[-1]} could not be made", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    results.write(run, RESULTS / "quick.json")
+    checks = judge(run)
+    print(terminal.figures(run))
+    rows = [
+        [
+            check.figure,
+            "-" if check.value is None else f"{check.value:.2f}x",
+            check.wanted,
+            "ok" if check.passed else "FAILED",
+        ]
+        for check in checks
+    ]
+    print("\n" + terminal.table([["ratio", "found", "has to be", ""], *rows]))
+    print(f"\n{time.monotonic() - began:.0f} s")
+    return 0 if all(check.passed for check in checks) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
