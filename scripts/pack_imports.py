@@ -44,13 +44,13 @@ def packable() -> dict[str, tuple[CodeType, str, bool]]:
     modules = {}
     for name, module in sorted(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
-        origin = getattr(spec, "origin", None)
-        if spec is None or spec.name != name or name in BEFORE or not str(origin).endswith(".py"):
+        origin = str(getattr(spec, "origin", None))
+        if spec is None or spec.name != name or name in BEFORE or not origin.endswith(".py"):
             continue
         if name.partition(".")[0] in {"lambda_app", "scripts", "__main__"}:
             continue
         code = compile("", origin, "exec") if name in DOCUMENTATION else spec.loader.get_code(name)
-        modules[name] = (code, str(origin), spec.submodule_search_locations is not None)
+        modules[name] = (code, origin, spec.submodule_search_locations is not None)
     return modules
 
 

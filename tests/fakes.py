@@ -52,7 +52,7 @@ def model_info(role: str, **changes: Any) -> ModelInfo:
 
 @dataclass
 class FakeEmbedder:
-    """A vector that depends on the text's length, the role and the place of nothing else; one token a character."""
+    """A vector that depends on the length of the text and on its role; one token a character."""
 
     model: ModelInfo = field(default_factory=lambda: model_info("embedding"))
     fill: float | None = None
@@ -147,7 +147,11 @@ def http_v2(
         "rawQueryString": "",
         "headers": {"content-type": "application/json", "host": "id.execute-api.example", **(headers or {})},
         "requestContext": {
-            "http": {"method": method or ("GET" if body is None else "POST"), "path": path, "sourceIp": "192.0.2.1"},
+            "http": {
+                "method": method or ("GET" if body is None else "POST"),
+                "path": path,
+                "sourceIp": "192.0.2.1",
+            },
             "stage": "$default",
             "requestId": "gateway-1",
         },

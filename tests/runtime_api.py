@@ -1,4 +1,4 @@
-"""Lambda's runtime API, just as much of it as a function under SnapStart meets: restore/next, then invocations.
+"""As much of the runtime API as a function under SnapStart meets: restore/next, then invocations.
 
 The Runtime Interface Emulator has no restore, so this stands in for the service.
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
@@ -39,10 +39,11 @@ class _Handler(BaseHTTPRequestHandler):
         if call == "restore/next":
             self._reply(b"")
         elif self.server.events:
-            self._reply(
-                json.dumps(self.server.events.pop(0)).encode(),
-                {"Lambda-Runtime-Aws-Request-Id": "request-1", "Lambda-Runtime-Deadline-Ms": "99999999999999"},
-            )
+            headers = {
+                "Lambda-Runtime-Aws-Request-Id": "request-1",
+                "Lambda-Runtime-Deadline-Ms": "99999999999999",
+            }
+            self._reply(json.dumps(self.server.events.pop(0)).encode(), headers)
         else:
             # No more work: the process waits here, as in Lambda, until the test ends it.
             self.server.done.set()

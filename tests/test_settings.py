@@ -31,7 +31,7 @@ def test_everything_can_be_set() -> None:
         }
     )
     assert settings.model_dir == Path("/mnt/models")
-    assert settings.models == {"embedding"}
+    assert set(settings.models or ()) == {"embedding"}
     assert settings.preload == {"embedding", "http"}
     assert settings.api_base_path == "/search"
     assert settings.log_level == 30
