@@ -23,7 +23,7 @@ WEIGHTS = "model.bin"
 
 Role = Literal["embedding", "reranker"]
 RerankKind = Literal["cross-encoder", "bi-encoder"]
-TokenizerKind = Literal["library", "unigram"]
+TokenizerKind = Literal["library", "unigram", "wordpiece"]
 
 
 class BundleFile(NamedTuple):

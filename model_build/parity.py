@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from lambda_app.bundle import ModelInfo
 from lambda_app.models.embedder import Embedder, InputType
 from lambda_app.models.reranker import Reranker
-from model_build.compile_tokenizer import verify_tokenizer
 from model_build.config import EmbeddingThresholds, RerankerThresholds
 from model_build.fuzz_corpus import fuzz_texts
 from model_build.reference import Reference, load_torch_model
+from model_build.verify_tokenizer import verify_tokenizer
 
 DATA = Path(__file__).parent / "data"
 FUZZ_TEXTS = 400

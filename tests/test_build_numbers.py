@@ -68,7 +68,7 @@ def test_fp32_logits_equal_transformers_also_for_truncated_pairs(
     assert model is not None
     types = ("token_type_ids",) if kind == "bert_reranker" else ()
     assert set(model.inputs) == {"input_ids", "attention_mask", *types}
-    assert model.tokenizer_kind == ("library" if kind == "bert_reranker" else "unigram")
+    assert model.tokenizer_kind == ("wordpiece" if kind == "bert_reranker" else "unigram")
     output = Reranker.open(model, threads=1).score(QUERY, DOCUMENTS)
     expected = reference(model, source).score(QUERY, DOCUMENTS)
     assert output.truncated == (1, 3)

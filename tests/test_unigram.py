@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as LibraryTokenizer
 from tokenizers import models
 
+from lambda_app.models.pieces import PIECES_TABLE, PIECES_TRIE, WordCache
 from lambda_app.models.special_tokens import longest_first
 from lambda_app.models.tokenization import Tokenizer, load_tokenizer
-from lambda_app.models.unigram import PIECES_TABLE, PIECES_TRIE, Unigram, WordCache
+from lambda_app.models.unigram import Unigram
 from model_build.compile_tokenizer import compile_tokenizer
 from tests.tokenizers_factory import TokenizerModel, altered, unigram_specification, written
 
@@ -163,6 +164,10 @@ def test_files_of_two_vocabularies_are_refused(tmp_path: Path) -> None:
     np.save(table, np.zeros(4))
     with pytest.raises(ValueError, match="float64"):
         Unigram(tmp_path / "one" / "out")
+    for content in (b"", b"not an array at all", table.read_bytes()[:-8]):
+        table.write_bytes(content)
+        with pytest.raises(ValueError, match=r"pieces\.npy: not a numpy array"):
+            Unigram(tmp_path / "one" / "out")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a trie at all"])

@@ -12,6 +12,7 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
+from lambda_app.bundle import TokenizerKind
 from model_build.fuzz_corpus import fuzz_texts
 
 _SEED = 7
@@ -23,15 +24,15 @@ class TokenizerModel:
     """As much of a bundle's model as a tokenizer reads."""
 
     directory: Path
-    tokenizer_kind: Literal["library", "unigram"]
+    tokenizer_kind: TokenizerKind
     max_tokens: int = 512
 
 
 @cache
-def wordpiece_specification(vocabulary: int = 3000) -> str:
-    """``tokenizer.json`` of uncased BERT; truncation and padding at 128, as all-MiniLM-L6-v2's has."""
+def wordpiece_specification(vocabulary: int = 3000, *, lowercase: bool = True) -> str:
+    """``tokenizer.json`` of BERT, uncased or cased; truncated and padded at 128, as all-MiniLM-L6-v2's is."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special, show_progress=False)

@@ -7,12 +7,10 @@ tokenizer, which requests of different lengths would have to take turns in chang
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """Special tokens around texts: ``runs[i]`` stands before text ``i``, the last one at the end.
 
     ``run_types`` are the segment ids of each run, ``text_types`` of each text.

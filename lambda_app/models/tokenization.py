@@ -1,9 +1,10 @@
-"""Texts to token ids: the only owner of the tokenizers library.
+"""Texts to token ids.
 
-Two kinds of tokenizer stand behind one class. ``library`` runs the tokenizers library whole (WordPiece and
-others). ``unigram`` runs its normalizer only, and searches a compiled vocabulary (``unigram.py``): the
-library would parse the 17 MB of XLM-R's ``tokenizer.json`` for about a second at every cold start. Plain
-ASCII text needs no normalizer either, so a function that has seen nothing else has not imported the library.
+Three kinds of tokenizer stand behind one class. ``library`` runs the tokenizers library whole
+(``library.py``). ``wordpiece`` and ``unigram`` take no more of it than the normalizer and the pre-tokenizer,
+and search a compiled vocabulary (``wordpiece.py``, ``unigram.py``): at every cold start the library would
+parse BERT's ``tokenizer.json`` for 25 ms, XLM-R's for about a second. Plain ASCII text needs no normalizer
+either, so a function that has seen nothing else has not imported the library.
 
 Ids are those of the library, but for text that spells a control token (``</s>``, ``[SEP]``, ``<mask>``): to
 the library that is the token itself, which lets a document end its own segment; here it is text like any
@@ -16,28 +17,26 @@ texts are cut to ``max_tokens``, pairs longest first, as the library cuts them.
 from __future__ import annotations
 
 import json
-import re
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lambda_app.models.special_tokens import Frame, longest_first, parse_frames
+from lambda_app.models.words import ascii_words, is_plain_ascii, splits_whitespace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tokenizers import Tokenizer as LibraryTokenizer
-    from tokenizers.normalizers import Normalizer
-
-    from lambda_app.models.unigram import Unigram
+    from lambda_app.bundle import TokenizerKind
 
 TOKENIZER_JSON = "tokenizer.json"
+WORDPIECE_JSON = "wordpiece.json"
+"""Beside a compiled WordPiece vocabulary: all that is needed of ``tokenizer.json`` but the vocabulary. The
+whole ``tokenizer.json`` stays for whoever looks for it; it is not read here."""
 _NO_LIMIT = 1 << 62
-# In ASCII text, all that a normalizer may remove rather than turn into white space.
-_ASCII_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-# Unicode's White_Space, which the library splits at.
-_WHITE_SPACE = re.compile("[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+
+Words = Callable[[str], list[str]]
 
 
 class TokenizerFiles(Protocol):
@@ -46,11 +45,10 @@ class TokenizerFiles(Protocol):
     @property
     def directory(self) -> Path: ...
     @property
-    def tokenizer_kind(self) -> Literal["library", "unigram"]: ...
+    def tokenizer_kind(self) -> TokenizerKind: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
+class Encoding(NamedTuple):
     """One row of model input: ``ids`` with special tokens and cut, ``type_ids`` (segments) as many."""
 
     ids: list[int]
@@ -94,6 +92,7 @@ class Tokenizer:
         """
         frame = self._single
         room = _room(frame, max_tokens)
+        _refuse_surrogates(texts)
         encodings = []
         # One more than fits tells a text that was cut from one that fits exactly.
         for ids in self._body(texts, room + 1):
@@ -114,10 +113,12 @@ class Tokenizer:
         if frame is None:
             raise ValueError("this tokenizer has no template for pairs")
         room = _room(frame, max_tokens)
+        texts = [query, *documents]
+        _refuse_surrogates(texts)
         # One token more than fits is enough to know the cut, unless the room is odd: then the odd token goes
         # to the longer text, and which that is takes both lengths.
         limit = room + 1 if room % 2 == 0 else _NO_LIMIT
-        first, *others = self._body([query, *documents], limit)
+        first, *others = self._body(texts, limit)
         encodings = []
         for second in others:
             lengths = longest_first(len(first), len(second), room)
@@ -132,126 +133,108 @@ def _room(frame: Frame, max_tokens: int) -> int:
     return max_tokens - frame.size
 
 
-class LibraryBody:
-    """Tokenizes with the tokenizers library."""
+class Pieces(Protocol):
+    """A compiled vocabulary: the first ``limit`` token ids of words."""
 
-    def __init__(self, tokenizer: LibraryTokenizer) -> None:
-        """Take over a tokenizer: no truncation, no padding, and control tokens in a text are text."""
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        tokenizer.encode_special_tokens = True
-        self._tokenizer = tokenizer
-
-    def __call__(self, texts: Sequence[str], limit: int) -> list[list[int]]:
-        """Token ids of texts, uncut."""
-        _refuse_surrogates(texts)
-        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
-
-    def preload(self) -> None:
-        """Nothing is left to load."""
+    def encode(self, words: Iterable[str], limit: int) -> list[int]: ...
 
 
-class UnigramBody:
-    """Normalizes with the tokenizers library where text needs it, and searches the compiled pieces."""
+class CompiledBody:
+    """Searches a compiled vocabulary for words, which take the tokenizers library where the text needs it."""
 
-    def __init__(self, path: Path, pieces: Unigram, *, split_whitespace: bool) -> None:
-        """Join pieces with the normalizer in ``path``, which is not read before a text needs it."""
-        self._path = path
+    def __init__(self, pieces: Pieces, plain_words: Words | None, load_words: Callable[[], Words]) -> None:
+        """Join pieces with two ways to cut a text into words: ``plain_words`` for plain ASCII if that needs
+        no normalizer, and for others what ``load_words`` gives, not called before a text needs it."""
         self._pieces = pieces
-        self._split_whitespace = split_whitespace
+        self._plain_words = plain_words
+        self._load_words = load_words
         self._lock = threading.Lock()
-        self._normalizer: Normalizer | None = None
-        self._loaded = False
+        self._library_words: Words | None = None
 
     def __call__(self, texts: Sequence[str], limit: int) -> list[list[int]]:
         """The first ``limit`` token ids of texts."""
-        _refuse_surrogates(texts)
         return [self._pieces.encode(self._words(text), limit) for text in texts]
 
     def _words(self, text: str) -> list[str]:
-        if self._pieces.plain_ascii and text.isascii() and not _ASCII_CONTROL.search(text):
-            return text.split()
-        if not self._loaded:
-            self.preload()
-        normalized = text if self._normalizer is None else self._normalizer.normalize_str(text)
-        return bare_words(normalized, split_whitespace=self._split_whitespace)
+        if self._plain_words is not None and is_plain_ascii(text):
+            return self._plain_words(text)
+        return (self._library_words or self._load())(text)
 
     def preload(self) -> None:
         """Load the normalizer now rather than with the first text that is not plain ASCII."""
+        self._load()
+
+    def _load(self) -> Words:
         with self._lock:
-            if not self._loaded:
-                self._normalizer = _read_library(self._path).normalizer
-                self._loaded = True
-
-
-def bare_words(normalized: str, *, split_whitespace: bool) -> list[str]:
-    """Words of normalized text, without the ``▁`` in front of each.
-
-    What ``Metaspace`` (prepend always, split) does, after ``WhitespaceSplit`` if ``split_whitespace``; both
-    as in the tokenizers library. An empty word stands for a lone ``▁``.
-    """
-    if not split_whitespace:
-        return normalized.replace(" ", "▁").removeprefix("▁").split("▁") if normalized else []
-    words = normalized.split()
-    if any(separator in normalized for separator in "\x1c\x1d\x1e\x1f"):
-        # str.split takes these for white space; Unicode does not, and neither does the library
-        words = [word for word in _WHITE_SPACE.split(normalized) if word]
-    if "▁" not in normalized:
-        return words
-    return [bare for word in words for bare in word.removeprefix("▁").split("▁")]
-
-
-def splits_whitespace(pre_tokenizer: Mapping[str, Any] | None) -> bool:
-    """Whether white space is split before Metaspace, in which the two forms of XLM-R's files differ.
-
-    Raises:
-        ValueError: it is not Metaspace (prepend always, split), alone or after WhitespaceSplit.
-    """
-    metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
-    if pre_tokenizer == metaspace:
-        return False
-    if pre_tokenizer == {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]}:
-        return True
-    raise ValueError("the pre-tokenizer is not Metaspace with or without WhitespaceSplit")
+            if self._library_words is None:
+                self._library_words = self._load_words()
+            return self._library_words
 
 
 def load_tokenizer(model: TokenizerFiles) -> Tokenizer:
-    """Open the tokenizer of a model: ``tokenizer.json``, and for ``unigram`` the compiled pieces beside it.
+    """Open the tokenizer of a model: ``tokenizer.json`` or what was compiled from it.
 
     Raises:
         OSError: a file is missing.
         ValueError: a file is not what its name says, or holds a post-processor that is not supported.
     """
-    path = model.directory / TOKENIZER_JSON
-    if model.tokenizer_kind == "library":
-        library = _read_library(path)
-        post_processor = library.post_processor
-        try:
-            frames = parse_frames(post_processor and json.loads(post_processor.__getstate__()))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-        return Tokenizer(LibraryBody(library), *frames)
-    from lambda_app.models.unigram import Unigram  # numpy and marisa_trie, of no use to the other kind
+    if model.tokenizer_kind == "unigram":
+        return _load_unigram(model.directory)
+    if model.tokenizer_kind == "wordpiece":
+        return _load_wordpiece(model.directory)
+    from lambda_app.models.library import LibraryBody, read_library  # imports tokenizers: 10-25 ms
 
+    path = model.directory / TOKENIZER_JSON
+    library = read_library(path)
+    post_processor = library.post_processor
     try:
-        specification = json.loads(path.read_bytes())
+        frames = parse_frames(post_processor and json.loads(post_processor.__getstate__()))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return Tokenizer(LibraryBody(library), *frames)
+
+
+def _load_unigram(directory: Path) -> Tokenizer:
+    from lambda_app.models.unigram import Unigram  # numpy and marisa_trie, of no use to the library's kind
+
+    path = directory / TOKENIZER_JSON
+    try:
+        specification: Any = json.loads(path.read_bytes())
         frames = parse_frames(specification["post_processor"])
         split = splits_whitespace(specification["pre_tokenizer"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: {error!r}") from error
-    return Tokenizer(UnigramBody(path, Unigram(model.directory), split_whitespace=split), *frames)
+
+    def load_words() -> Words:
+        from lambda_app.models.library import unigram_words
+
+        return unigram_words(path, split_whitespace=split)
+
+    pieces = Unigram(directory)
+    return Tokenizer(CompiledBody(pieces, str.split if pieces.plain_ascii else None, load_words), *frames)
 
 
-def _read_library(path: Path) -> LibraryTokenizer:
-    from tokenizers import Tokenizer as LibraryTokenizer  # 10-25 ms, spared until a text needs it
+def _load_wordpiece(directory: Path) -> Tokenizer:
+    from lambda_app.models.wordpiece import Settings, WordPiece
 
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    path = directory / WORDPIECE_JSON
     try:
-        return LibraryTokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing more specific
-        raise ValueError(f"{path}: {error}") from error
+        description: Any = json.loads(path.read_bytes())
+        frames = parse_frames(description["post_processor"])
+        normalizer, pattern = description["normalizer"], description["word_pattern"]
+        plain_words = partial(ascii_words, lowercase=normalizer["lowercase"])
+        settings = Settings(**description["pieces"])
+        plain_ascii = description["plain_ascii"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: {error!r}") from error
+
+    def load_words() -> Words:
+        from lambda_app.models.library import wordpiece_words
+
+        return wordpiece_words(normalizer, pattern)
+
+    pieces = WordPiece(directory, settings)
+    return Tokenizer(CompiledBody(pieces, plain_words if plain_ascii else None, load_words), *frames)
 
 
 def _refuse_surrogates(texts: Sequence[str]) -> None:

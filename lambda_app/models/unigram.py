@@ -9,59 +9,19 @@ token.
 from collections.abc import Iterable
 from pathlib import Path
 
-import marisa_trie
 import numpy as np
 
-PIECES_TRIE = "pieces.marisa"
-PIECES_TABLE = "pieces.npy"
+from lambda_app.models.pieces import WordCache, open_pieces
+
 RECORD = np.dtype([("score", "<f8"), ("id", "<i4")], align=True)
 """One record of ``pieces.npy``; record ``k`` belongs to trie key ``k``. Score and id lie in one page of the
 file; aligned, as a memoryview reads nothing else."""
 TRAILER = 3
 """Records after those of the pieces: score and id of the unknown token; the longest piece in characters;
-whether plain ASCII text needs no normalizer (see ``UnigramBody`` in ``tokenization``). The last two are in
+whether plain ASCII text needs no normalizer (see ``CompiledBody`` in ``tokenization``). The last two are in
 the id field."""
 
-_CACHED_WORD = 64  # characters; a longer "word" is text in an unspaced script, which does not come again
-_CACHE_WORDS = 8192
-_CACHE_CHARACTERS = 131_072
 _FIRST_LOOK_BACK = 512  # characters of a word before the first try to stop early
-
-
-class WordCache:
-    """Bounded map from word to token ids: two generations, the older dropped whole when the younger is full.
-
-    Cheaper than an LRU (nothing is written when a word is found), and words in use survive as they are copied
-    forward. Safe to share between threads: a race costs a repeated search, nothing else.
-    """
-
-    def __init__(self, words: int = _CACHE_WORDS, characters: int = _CACHE_CHARACTERS) -> None:
-        """Bound each of the two generations by entries and by characters of their words."""
-        self._words = words
-        self._characters = characters
-        self._held = 0
-        self._young: dict[str, tuple[int, ...]] = {}
-        self._old: dict[str, tuple[int, ...]] = {}
-
-    def __len__(self) -> int:
-        """Number of entries in both generations."""
-        return len(self._young) + len(self._old)
-
-    def get(self, word: str) -> tuple[int, ...] | None:
-        """Token ids of a word, or None if they are not held."""
-        ids = self._young.get(word)
-        if ids is None:
-            ids = self._old.get(word)
-            if ids is not None:
-                self.put(word, ids)
-        return ids
-
-    def put(self, word: str, ids: tuple[int, ...]) -> None:
-        """Hold the ids of a word."""
-        if len(self._young) >= self._words or self._held + len(word) > self._characters:
-            self._old, self._young, self._held = self._young, {}, 0
-        self._young[word] = ids
-        self._held += len(word)
 
 
 class Unigram:
@@ -74,19 +34,7 @@ class Unigram:
             OSError: a file is missing or cannot be mapped.
             ValueError: the files do not belong together.
         """
-        trie_path, table_path = directory / PIECES_TRIE, directory / PIECES_TABLE
-        if not trie_path.is_file():  # marisa's own error does not name the file
-            raise FileNotFoundError(f"{trie_path}: no such file")
-        try:
-            self._trie = marisa_trie.Trie().mmap(str(trie_path))
-        except RuntimeError as error:
-            raise ValueError(f"{trie_path}: not a marisa trie ({error})") from error
-        table = np.load(table_path, mmap_mode="r", allow_pickle=False)
-        if table.dtype != RECORD or table.shape != (len(self._trie) + TRAILER,):
-            raise ValueError(
-                f"{table_path}: expected {len(self._trie) + TRAILER} records of {RECORD} for the trie "
-                f"beside it, found shape {table.shape} of {table.dtype}"
-            )
+        self._trie, table = open_pieces(directory, RECORD, TRAILER)
         # Indexing a memoryview gives a Python number at a third of the price of indexing a numpy array.
         self._scores = memoryview(table["score"])
         self._ids = memoryview(table["id"])
@@ -102,25 +50,14 @@ class Unigram:
 
         ``words`` come without the ``▁`` that marks the space: it is put in front of each here.
         """
-        ids: list[int] = []
-        held = self._cache.get
-        for word in words:
-            found = held(word)
-            if found is None:
-                found = self._search("▁" + word, limit - len(ids))
-                if len(word) <= _CACHED_WORD:
-                    self._cache.put(word, found)
-            ids += found
-            if len(ids) >= limit:
-                del ids[limit:]
-                break
-        return ids
+        return self._cache.encode(words, limit, self._search)
 
     def _search(self, word: str, limit: int) -> tuple[int, ...]:
         """Best segmentation of a word: Viterbi over character boundaries, linear in its length.
 
         At least ``limit`` ids of it, if it has as many; in a long word the search ends once they are settled.
         """
+        word = "▁" + word
         size, longest = len(word), self._longest
         best = [0.0] + [float("-inf")] * size  # score of the best path to each boundary
         starts = [-1] * (size + 1)  # where the last piece of that path begins
