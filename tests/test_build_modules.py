@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from model_build.architecture import FAMILIES
 from model_build.checks import check_embedder, check_reranker
 from model_build.config import EmbeddingConfig, Overrides, RerankerConfig, load_config
 from model_build.errors import BuildError, ConfigError, ModelMismatchError
@@ -19,7 +21,7 @@ from model_build.modules import read_modules
 from model_build.prompts import resolve_prompts
 from model_build.source import ModelFiles, fetch
 from model_build.spec import LocalSource
-from tests.build_helpers import only_error, run_cli, write_config
+from tests.build_helpers import ROOT, only_error, run_cli, write_config
 from tests.tiny_families import tiny_cross_encoder, tiny_embedder, write_dense
 from tests.tiny_models import HIDDEN, MAX_TOKENS, change_json, write_json
 
@@ -334,6 +336,25 @@ def test_the_config_of_dimensions_and_consent(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("normalize = false", "normalize = 1"))
     with pytest.raises(ConfigError, match="expected"):
         load_config(path, Overrides(), {})
+
+
+def test_the_page_shows_configs_that_load(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "MODELS.md").read_text(encoding="utf-8")
+    parity = (ROOT / "models.toml").read_text(encoding="utf-8").partition("[parity]")[2]
+    blocks = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 10
+    path = tmp_path / "models.toml"
+    for block in blocks:
+        path.write_text(f"{block.replace('COMMIT', 'a' * 40)}\n[parity]{parity}", encoding="utf-8")
+        load_config(path, Overrides(), {})
+
+
+def test_the_page_has_every_family_and_every_refusal() -> None:
+    page = (ROOT / "docs" / "MODELS.md").read_text(encoding="utf-8")
+    codes = re.findall(r"``(\w+)``", ModelMismatchError.__doc__ or "")
+    assert len(codes) == 10
+    assert [code for code in codes if f"| `{code}` |" not in page] == []
+    assert [family for family in FAMILIES if f"(`{family}`)" not in page] == []
 
 
 def test_a_refusal_as_a_user_sees_it(embedder: Path, tmp_path: Path) -> None:
