@@ -86,8 +86,11 @@ def _listing(config: BuildConfig, path: Path) -> str:
         model = config.embedding
         lines.append(f"embedding  {model.id}  from {format_source(model.source)}")
         lines.append(
-            f"           pooling {model.pooling}, {model.max_tokens} tokens, prompts {dict(model.prompts)}"
+            f"           pooling {model.pooling}, {model.max_tokens} tokens, "
+            f"prompts {'as the model declares' if model.prompts is None else dict(model.prompts)}"
         )
+        if model.dimensions:
+            lines.append(f"           may be cut to {', '.join(map(str, model.dimensions))} dimensions")
     if config.reranker is not None:
         cross = config.reranker
         lines.append(f"reranker   {cross.id}  from {format_source(cross.source)}")

@@ -65,7 +65,8 @@ class Quantization(NamedTuple):
 class ModelInfo(NamedTuple):
     """One model of the bundle. ``inputs`` are the graph's input names in order; lengths are in tokens.
 
-    ``pooling``, ``dimensions`` and ``prompts`` describe embedders; ``activation`` describes cross-encoders
+    ``pooling``, ``dimensions`` and ``prompts`` describe embedders, and so does ``matryoshka``: the dimensions
+    that their vectors may be cut to, largest first; ``activation`` describes cross-encoders
     (``sigmoid`` or ``identity``, applied by the function to the graph's logit).
     """
 
@@ -76,6 +77,7 @@ class ModelInfo(NamedTuple):
     architecture: str
     hidden_size: int
     dimensions: int
+    matryoshka: tuple[int, ...]
     max_tokens: int
     pooling: str | None
     prompts: Mapping[str, str]
@@ -213,6 +215,7 @@ def _model_info(root: Path, role: str, entry: Mapping[str, Any]) -> ModelInfo:
             role=role,  # type: ignore[arg-type]  # the checksum vouches for the value
             directory=root / role,
             quantization=Quantization(**quantization),
+            matryoshka=tuple(fields.pop("matryoshka")),
             inputs=tuple(fields.pop("inputs")),
             tensors=tuple(
                 Tensor(name, dtype, tuple(shape), offset, size, sparse)

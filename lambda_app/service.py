@@ -26,8 +26,9 @@ BYTES_PER_BASE64_FLOAT = 16 / 3
 
 
 class EmbedRequest(NamedTuple):
-    """``dimensions`` of None gives the model's own; ``deadline`` is on :func:`time.monotonic`'s clock;
-    ``field`` is what the caller calls the texts, for errors."""
+    """``dimensions`` of None gives the model's own, fewer only what the model was trained for;
+    ``deadline`` is on :func:`time.monotonic`'s clock; ``field`` is what the caller calls the texts, for
+    errors."""
 
     texts: Sequence[str]
     input_type: InputType
@@ -96,18 +97,18 @@ class Service:
         """
         self._check_texts(request.texts, request.field, self.limits.embed_texts)
         embedder = self._runtime.embedder
-        if request.dimensions not in (None, embedder.model.dimensions):
-            raise FieldError(
-                f"dimensions must be {embedder.model.dimensions}: this model's vectors cannot be shortened",
-                param="dimensions",
-            )
-        self._check_answer_fits(len(request.texts), embedder.model.dimensions, request.base64, request.field)
+        dimensions = _check_dimensions(embedder.model, request.dimensions)
+        self._check_answer_fits(len(request.texts), dimensions, request.base64, request.field)
         output = embedder.embed(
             request.texts, request.input_type, checkpoint=_checkpoint(request.deadline, len(request.texts))
         )
         self.tally = Tally(len(request.texts), output.tokens)
         return EmbedResult(
-            embedder.model.id, embedder.model.fingerprint, output.vectors, output.tokens, output.truncated
+            embedder.model.id,
+            embedder.model.fingerprint,
+            _shortened(output.vectors, dimensions),
+            output.tokens,
+            output.truncated,
         )
 
     def rerank(self, request: RerankRequest) -> RerankResult:
@@ -242,6 +243,7 @@ def _describe(model: ModelInfo) -> dict[str, Any]:
         "revision": model.source.get("revision"),
         "architecture": model.architecture,
         "dimensions": model.dimensions,
+        "matryoshka": list(model.matryoshka),
         "max_tokens": model.max_tokens,
         "pooling": model.pooling,
         "prompts": dict(model.prompts),
@@ -271,6 +273,30 @@ def _checkpoint(deadline: float | None, total: int) -> Checkpoint | None:
             )
 
     return check
+
+
+def _check_dimensions(model: ModelInfo, wanted: int | None) -> int:
+    own, shorter = model.dimensions, model.matryoshka
+    if wanted is None or wanted == own or wanted in shorter:
+        return wanted or own
+    if shorter:
+        message = f"dimensions must be one of {', '.join(map(str, (own, *shorter)))}"
+    else:
+        message = f"dimensions must be {own}: this model's vectors cannot be shortened"
+    raise FieldError(message, param="dimensions")
+
+
+def _shortened(vectors: np.ndarray, dimensions: int) -> np.ndarray:
+    """The first numbers of each vector, at length 1 again."""
+    if dimensions == vectors.shape[1]:
+        return vectors
+    import numpy as np
+
+    cut = vectors[:, :dimensions]
+    # A vector that is all zeros in front, should there be one, stays so.
+    length = np.linalg.norm(cut, axis=1, keepdims=True)
+    shortened: np.ndarray = cut / np.maximum(length, np.finfo(np.float32).tiny)
+    return shortened
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

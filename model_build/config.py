@@ -35,13 +35,17 @@ _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingConfig:
-    """``prompts`` go before a text by role (query, passage); ``max_tokens`` includes special tokens."""
+    """``prompts`` go before a text by role (query, passage), None for those that the model declares;
+    ``max_tokens`` includes special tokens; ``dimensions`` are those that vectors may be cut to, largest
+    first; ``normalize`` agrees to vectors of length 1 from a model that does not make them itself."""
 
     source: Source
     id: str
     pooling: Pooling
     max_tokens: int
-    prompts: Mapping[str, str]
+    prompts: Mapping[str, str] | None
+    dimensions: tuple[int, ...]
+    normalize: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,9 @@ def _embedding(table: Table, overrides: Overrides, environ: Mapping[str, str]) -
         id=name,
         pooling=cast(Pooling, section.choice("pooling", get_args(Pooling))),
         max_tokens=section.integer("max_tokens", minimum=3),
-        prompts={} if prompts is None else {role: prompts.text(role, "") for role in ("query", "passage")},
+        prompts=None if prompts is None else {role: prompts.text(role, "") for role in ("query", "passage")},
+        dimensions=section.integers("dimensions", minimum=1),
+        normalize=section.flag("normalize", default=False),
     )
 
 

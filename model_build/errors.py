@@ -38,7 +38,8 @@ class ModelMismatchError(BuildError):
     """A model's own files contradict the config, or ask for something that the build refuses to do.
 
     Codes: ``pooling_mismatch``, ``prompts_mismatch``, ``max_tokens_mismatch``, ``activation_mismatch``,
-    ``wrong_task``, ``remote_code``, ``pickled_weights``, ``vocabulary_mismatch``, ``unsupported_model``.
+    ``dimensions_mismatch``, ``wrong_task``, ``remote_code``, ``pickled_weights``, ``vocabulary_mismatch``,
+    ``unsupported_model``.
     """
 
     code = "model_mismatch"

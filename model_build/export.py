@@ -6,18 +6,19 @@ ever leaves the graph; cross-encoders end in one logit per row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper
 from optimum.exporters.onnx import onnx_export_from_model
 
 from lambda_app.bundle import Role
 from model_build.errors import ExportError
+from model_build.head import DenseLayer, add_head, initializer
 
-EMBEDDING_OUTPUT = "embedding"
 LOGIT_OUTPUT = "logit"
 _TASKS: dict[Role, str] = {"embedding": "feature-extraction", "reranker": "text-classification"}
 
@@ -35,15 +36,20 @@ def export_model(torch_model: Any, role: Role, work: Path) -> Path:
         )
     except (ValueError, KeyError, NotImplementedError, RuntimeError, TypeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise ExportError(f"optimum cannot export the {role} model: {reason}") from error
+        raise ExportError(
+            f"optimum cannot export the {role} model: {reason} (docs/MODELS.md has what is supported)"
+        ) from error
     return directory / "model.onnx"
 
 
-def finish_graph(path: Path, role: Role, pooling: str | None, dimensions: int) -> ModelProto:
+def finish_graph(
+    path: Path, role: Role, pooling: str | None, hidden_size: int, dense: Sequence[DenseLayer] = ()
+) -> ModelProto:
     """Reads an exported graph and gives it the form that the function expects; its file is removed.
 
-    Inputs ``input_ids`` and ``attention_mask`` (batch, seq) int64, and ``token_type_ids`` in a cross-encoder
-    that has more than one type. Output ``embedding`` (batch, dimensions) or ``logit`` (batch,), float32.
+    An embedder's ``pooling`` is followed by the ``dense`` layers. Inputs ``input_ids`` and ``attention_mask``
+    (batch, seq) int64, and ``token_type_ids`` in a cross-encoder that has more than one type. Output
+    ``embedding`` (batch, dimensions) or ``logit`` (batch,), float32.
 
     Raises:
         ExportError: the graph has not the form that is expected.
@@ -55,63 +61,17 @@ def finish_graph(path: Path, role: Role, pooling: str | None, dimensions: int) -
         if pooling is None:
             raise ExportError("an embedder needs a pooling")
         _fold_token_types(model)
-        add_pooling(model, pooling, dimensions)
+        hidden = _take_output(model, "last_hidden_state")
+        add_head(model, hidden, pooling, dense, len(dense[-1].weight) if dense else hidden_size)
     else:
         _drop_single_type(model)
         _single_logit(model)
     return model
 
 
-def add_pooling(model: ModelProto, pooling: str, dimensions: int) -> None:
-    """Replaces the output ``last_hidden_state`` (batch, seq, hidden) by the pooled, normalised ``embedding``.
-
-    Padding is on the right, as the function pads. ``mean`` sums only: normalisation makes the division by the
-    number of tokens disappear.
-    """
-    hidden = _take_output(model, "last_hidden_state")
-    graph = model.graph
-    if pooling == "mean":
-        _initializer(model, "pooling_axis", np.array([1], np.int64))
-        graph.node.extend(
-            [
-                helper.make_node(
-                    "Cast", ["attention_mask"], ["pooling_mask"], "pooling_mask", to=TensorProto.FLOAT
-                ),
-                helper.make_node(
-                    "Unsqueeze", ["pooling_mask", "pooling_axis"], ["pooling_row"], "pooling_row"
-                ),
-                # (batch, 1, seq) x (batch, seq, hidden): one product, no masked copy of the states.
-                helper.make_node("MatMul", ["pooling_row", hidden], ["pooling_sum"], "pooling_sum"),
-                helper.make_node("Squeeze", ["pooling_sum", "pooling_axis"], ["pooled"], "pooled"),
-            ]
-        )
-    elif pooling == "cls":
-        _initializer(model, "pooling_first", np.array(0, np.int64))
-        graph.node.append(helper.make_node("Gather", [hidden, "pooling_first"], ["pooled"], "pooled", axis=1))
-    elif pooling == "last":
-        _initializer(model, "pooling_axis", np.array([1], np.int64))
-        graph.node.extend(
-            [
-                helper.make_node(
-                    "ReduceSum", ["attention_mask", "pooling_axis"], ["pooling_count"], "pooling_count"
-                ),
-                helper.make_node("Sub", ["pooling_count", "pooling_axis"], ["pooling_last"], "pooling_last"),
-                helper.make_node("GatherND", [hidden, "pooling_last"], ["pooled"], "pooled", batch_dims=1),
-            ]
-        )
-    else:
-        raise ExportError(f"no such pooling: {pooling}")
-    graph.node.append(
-        helper.make_node("LpNormalization", ["pooled"], [EMBEDDING_OUTPUT], EMBEDDING_OUTPUT, axis=-1, p=2)
-    )
-    graph.output.append(
-        helper.make_tensor_value_info(EMBEDDING_OUTPUT, TensorProto.FLOAT, ["batch", dimensions])
-    )
-
-
 def _single_logit(model: ModelProto) -> None:
     logits = _take_output(model, "logits")
-    _initializer(model, "logit_axis", np.array([1], np.int64))
+    initializer(model, "logit_axis", np.array([1], np.int64))
     model.graph.node.append(helper.make_node("Squeeze", [logits, "logit_axis"], [LOGIT_OUTPUT], LOGIT_OUTPUT))
     model.graph.output.append(helper.make_tensor_value_info(LOGIT_OUTPUT, TensorProto.FLOAT, ["batch"]))
 
@@ -121,7 +81,7 @@ def _fold_token_types(model: ModelProto) -> None:
     for position, value in enumerate(model.graph.input):
         if value.name == "token_type_ids":
             del model.graph.input[position]
-            _initializer(model, "token_type_ids", np.zeros((1, 1), np.int64))
+            initializer(model, "token_type_ids", np.zeros((1, 1), np.int64))
             return
 
 
@@ -142,10 +102,6 @@ def _take_output(model: ModelProto, name: str) -> str:
         raise ExportError(f"the exported graph has the outputs {names}, expected only {name!r}")
     del model.graph.output[:]
     return name
-
-
-def _initializer(model: ModelProto, name: str, value: np.ndarray[Any, Any]) -> None:
-    model.graph.initializer.append(numpy_helper.from_array(value, name))
 
 
 def strip(model: ModelProto) -> None:

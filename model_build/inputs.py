@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lambda_app.bundle import Role
 from model_build import checks
-from model_build.checks import Architecture
+from model_build.architecture import Architecture
 from model_build.config import BuildConfig, EmbeddingConfig, RerankerConfig
 from model_build.progress import Progress
+from model_build.prompts import resolve_prompts
 from model_build.source import ModelFiles, fetch
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInput:
-    """One model to build: what the config wants of it, its files, and what they say of its architecture."""
+    """One model to build: what the config wants of it (with the prompts that the model declares, where the
+    config names none), its files, and what they say of its architecture."""
 
     role: Role
     config: EmbeddingConfig | RerankerConfig
@@ -35,7 +37,8 @@ def gather_inputs(config: BuildConfig, cache: Path, progress: Progress) -> list[
         with progress.step("embedding: fetch and check"):
             files = fetch(config.embedding.source, cache)
             architecture = checks.check_embedder(files, config.embedding)
-        inputs.append(ModelInput("embedding", config.embedding, files, architecture))
+            embedding = replace(config.embedding, prompts=resolve_prompts(files, config.embedding))
+        inputs.append(ModelInput("embedding", embedding, files, architecture))
     if config.reranker is not None:
         with progress.step("reranker: fetch and check"):
             files = fetch(config.reranker.source, cache)

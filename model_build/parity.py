@@ -21,7 +21,7 @@ from lambda_app.models.embedder import Embedder, InputType
 from lambda_app.models.reranker import Reranker
 from model_build.config import EmbeddingThresholds, RerankerThresholds
 from model_build.fuzz_corpus import fuzz_texts
-from model_build.reference import Reference, load_torch_model
+from model_build.reference import Reference, load_dense, load_torch_model
 from model_build.verify_tokenizer import verify_tokenizer
 
 DATA = Path(__file__).parent / "data"
@@ -58,6 +58,7 @@ def check_embedder(model: ModelInfo, source: Path, thresholds: EmbeddingThreshol
     expected = reference.embed(
         [_prompted(text, model.prompts.get(role, "")) for text, role in zip(texts, roles, strict=True)],
         model.pooling or "mean",
+        load_dense(source),
     )
     embedder = Embedder.open(model, threads=_threads())
     found = np.empty_like(expected)

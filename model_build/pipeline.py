@@ -27,7 +27,7 @@ from model_build.inputs import ModelInput
 from model_build.layout import write_model
 from model_build.progress import Progress, megabytes, table
 from model_build.quantize import describe, quantize_model
-from model_build.reference import load_torch_model
+from model_build.reference import load_dense, load_torch_model
 from model_build.write_bundle import fingerprint, list_files, staged, write_manifest
 
 _TOOLS = ("torch", "transformers", "tokenizers", "optimum", "optimum-onnx", "onnx", "onnxruntime", "numpy")
@@ -78,7 +78,8 @@ def _make(source: ModelInput, config: BuildConfig, stage: Path, progress: Progre
         # The PyTorch model goes out of memory before its graph comes in.
         exported = export_model(load_torch_model(source.files.directory, role), role, work)
         gc.collect()
-        model = finish_graph(exported, role, pooling, architecture.hidden_size)
+        dense = load_dense(source.files.directory) if role == "embedding" else []
+        model = finish_graph(exported, role, pooling, architecture.hidden_size, dense)
     with progress.step(f"{role}: quantize ({config.quantization})"):
         graph = quantize_model(
             model,
@@ -95,7 +96,7 @@ def _make(source: ModelInput, config: BuildConfig, stage: Path, progress: Progre
     shutil.rmtree(work)
     with progress.step(f"{role}: compile tokenizer"):
         tokenizer = compile_tokenizer(source.files.directory / "tokenizer.json", directory)
-    prompts = source.config.prompts if isinstance(source.config, EmbeddingConfig) else {}
+    prompts = (source.config.prompts if isinstance(source.config, EmbeddingConfig) else None) or {}
     info = ModelInfo(
         role=role,
         directory=directory,
@@ -104,6 +105,7 @@ def _make(source: ModelInput, config: BuildConfig, stage: Path, progress: Progre
         architecture=architecture.name,
         hidden_size=architecture.hidden_size,
         dimensions=dimensions,
+        matryoshka=source.config.dimensions if isinstance(source.config, EmbeddingConfig) else (),
         max_tokens=source.config.max_tokens,
         pooling=pooling,
         prompts={name: prompt for name, prompt in prompts.items() if prompt},

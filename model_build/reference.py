@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from tokenizers import Encoding, Tokenizer
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from lambda_app.bundle import Role
 from model_build.errors import ExportError, ModelMismatchError
+from model_build.head import DenseLayer
+from model_build.modules import read_modules
+from model_build.source import WEIGHTS
 
 BATCH = 16
 
 # A checkpoint may lack these because nothing here uses them; anything else missing would be random numbers.
-_UNUSED = ("pooler.", "position_ids")
+_UNUSED: dict[Role, tuple[str, ...]] = {
+    "embedding": ("pooler.", "position_ids"),
+    "reranker": ("position_ids",),
+}
+_ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "identity": lambda x: x,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "gelu": torch.nn.functional.gelu,
+}
 
 
 def load_torch_model(directory: Path, role: Role) -> Any:
@@ -42,14 +56,36 @@ def load_torch_model(directory: Path, role: Role) -> Any:
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise ExportError(f"transformers cannot load the {role} model: {_first_line(error)}") from error
-    missing = sorted(key for key in info["missing_keys"] if not any(part in key for part in _UNUSED))
+    missing = sorted(key for key in info["missing_keys"] if not any(part in key for part in _UNUSED[role]))
     if missing:
         raise ModelMismatchError(
             f"the {role} model's weights lack {missing[0]!r} (and {len(missing) - 1} more): "
-            "its config.json describes another model than its safetensors hold",
+            "its config.json describes another model than its safetensors hold; take both from one revision, "
+            "and a model that was trained for this task",
             code="wrong_task",
         )
     return model.eval()
+
+
+def load_dense(directory: Path) -> list[DenseLayer]:
+    """The Dense layers that a model's ``modules.json`` names, in their order.
+
+    Raises:
+        ModelMismatchError, SourceError: as :func:`read_modules`.
+    """
+    modules = read_modules(directory, directory.name)
+    layers = []
+    for dense in modules.dense if modules is not None else ():
+        tensors = load_file(directory / dense.path / WEIGHTS)
+        bias = tensors.get("linear.bias")
+        layers.append(
+            DenseLayer(
+                weight=tensors["linear.weight"].float().numpy(),
+                bias=None if bias is None else bias.float().numpy(),
+                activation=dense.activation,
+            )
+        )
+    return layers
 
 
 class Reference:
@@ -66,15 +102,18 @@ class Reference:
         self._pad = pad_token_id
         self._token_types = getattr(model.config, "type_vocab_size", 0) > 1
 
-    def embed(self, texts: Sequence[str], pooling: str) -> NDArray[np.float32]:
+    def embed(
+        self, texts: Sequence[str], pooling: str, dense: Sequence[DenseLayer] = ()
+    ) -> NDArray[np.float32]:
         """L2-normalised vectors, (texts, dimensions)."""
         encodings = self._tokenizer.encode_batch(list(texts))
         out: NDArray[np.float32] | None = None
         for rows, inputs in self._batches(encodings):
             hidden = self._model(**inputs).last_hidden_state
-            vectors = torch.nn.functional.normalize(
-                pool(hidden, inputs["attention_mask"], pooling), dim=-1
-            ).numpy()
+            pooled = pool(hidden, inputs["attention_mask"], pooling)
+            for layer in dense:
+                pooled = _apply(layer, pooled)
+            vectors = torch.nn.functional.normalize(pooled, dim=-1).numpy()
             if out is None:
                 out = np.empty((len(texts), vectors.shape[1]), np.float32)
             out[rows] = vectors
@@ -112,6 +151,12 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor
         return hidden[torch.arange(hidden.shape[0]), mask.sum(dim=1) - 1]
     weights = mask.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def _apply(layer: DenseLayer, vectors: torch.Tensor) -> torch.Tensor:
+    bias = None if layer.bias is None else torch.from_numpy(layer.bias)
+    linear = torch.nn.functional.linear(vectors, torch.from_numpy(layer.weight), bias)
+    return _ACTIVATIONS[layer.activation](linear)
 
 
 def _padded(rows: Sequence[Sequence[int]], width: int, value: int) -> torch.Tensor:

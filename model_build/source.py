@@ -31,6 +31,7 @@ _WANTED = (
     "config_sentence_transformers.json",
     MODULES,
 )
+_CURES = {TOKENIZER: ": write one into a copy with transformers (AutoTokenizer's save_pretrained)"}
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 
 
@@ -97,8 +98,12 @@ def wanted_files(listing: Iterable[str], modules: object) -> list[str]:
     """Those of a model's files that the build reads, sorted."""
     wanted = set(_WANTED)
     if isinstance(modules, list):
-        paths = [module.get("path") for module in modules if isinstance(module, dict)]
-        wanted.update(f"{path}/{CONFIG}" for path in paths if isinstance(path, str) and path)
+        for module in (module for module in modules if isinstance(module, dict)):
+            path = module.get("path")
+            if isinstance(path, str) and path:
+                wanted.add(f"{path}/{CONFIG}")
+                if str(module.get("type")).endswith(".Dense"):
+                    wanted.add(f"{path}/{WEIGHTS}")
     top = [name for name in listing if "/" not in name]
     shards = [name for name in top if name.endswith(".safetensors")]
     if WEIGHTS in top:
@@ -118,8 +123,8 @@ def require_files(names: Iterable[str], listing: Iterable[str], model: str) -> N
     present = set(names)
     for needed in (CONFIG, TOKENIZER):
         if needed not in present:
-            raise SourceError(f"{model} has no {needed}", code="file_not_found")
-    if not any(name.endswith(".safetensors") for name in present):
+            raise SourceError(f"{model} has no {needed}{_CURES.get(needed, '')}", code="file_not_found")
+    if not any(name.endswith(".safetensors") and "/" not in name for name in present):
         pickled = sorted(name for name in listing if name.endswith(_PICKLED) and "/" not in name)
         if pickled:
             raise ModelMismatchError(

@@ -79,6 +79,24 @@ class Table:
             )
         return value
 
+    def integers(self, key: str, *, minimum: int) -> tuple[int, ...]:
+        """Different whole numbers of at least ``minimum``, largest first; none where the key is not there."""
+        value = self._take(key, [])
+        valid = isinstance(value, list) and all(type(one) is int and one >= minimum for one in value)
+        if not valid or len(set(value)) != len(value):
+            raise ConfigError(
+                f"{self.where}: {key} is {_kind(value)}, "
+                f"expected a list of different whole numbers of at least {minimum}"
+            )
+        return tuple(sorted(value, reverse=True))
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        """true or false."""
+        value = self._take(key, default)
+        if not isinstance(value, bool):
+            raise ConfigError(f"{self.where}: {key} is {_kind(value)}, expected true or false")
+        return value
+
     def fraction(self, key: str) -> float:
         """A number from 0 to 1."""
         value = self._take(key)

@@ -34,6 +34,7 @@ def model_info(role: str, **changes: Any) -> ModelInfo:
         "architecture": "bert",
         "hidden_size": DIMENSIONS,
         "dimensions": DIMENSIONS,
+        "matryoshka": (),
         "max_tokens": 16,
         "pooling": "mean",
         "prompts": {"query": "query: ", "passage": "passage: "},

@@ -20,7 +20,7 @@ E5_PROMPTS = {"query": "query: ", "passage": "passage: "}
 
 
 def embedding(path: Path) -> EmbeddingConfig:
-    return EmbeddingConfig(LocalSource(path), "tiny", "mean", MAX_TOKENS, {})
+    return EmbeddingConfig(LocalSource(path), "tiny", "mean", MAX_TOKENS, {}, (), False)
 
 
 def reranker(path: Path) -> RerankerConfig:
@@ -54,8 +54,7 @@ def test_what_agrees(tiny_sources: TinySources, tmp_path: Path) -> None:
             "pooling_mismatch",
             "pools by 'last'",
         ),
-        (lambda path: write_modules(path, normalize=False), "pooling_mismatch", "no Normalize"),
-        (lambda path: write_modules(path, dense=True), "unsupported_model", "Dense module"),
+        (lambda path: write_modules(path, normalize=False), "pooling_mismatch", "write normalize = true"),
         (
             lambda path: write_json(path, "config_sentence_transformers.json", {"prompts": E5_PROMPTS}),
             "prompts_mismatch",

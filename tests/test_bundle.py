@@ -26,6 +26,7 @@ def entry() -> dict[str, Any]:
         "architecture": "bert",
         "hidden_size": 4,
         "dimensions": 4,
+        "matryoshka": [2],
         "max_tokens": 16,
         "pooling": "mean",
         "prompts": {},

@@ -4,7 +4,7 @@ Two layers of BERT or XLM-R with the tokenizers of ``tokenizers_factory``. The s
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +43,15 @@ def change_json(directory: Path, name: str, **changes: object) -> None:
     write_json(directory, name, {**json.loads((directory / name).read_text(encoding="utf-8")), **changes})
 
 
-def write_modules(
-    directory: Path, *, pooling: str = "mean_tokens", normalize: bool = True, dense: bool = False
-) -> None:
+def write_modules(directory: Path, *, pooling: str = "mean_tokens", normalize: bool = True) -> None:
     """The files by which sentence-transformers says how to pool."""
-    kinds = ["Transformer", "Pooling", *(["Dense"] if dense else []), *(["Normalize"] if normalize else [])]
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if normalize else [])]
     modules = [
         {
             "idx": index,
             "name": str(index),
             "path": f"{index}_{kind}" if index else "",
-            "type": f"st.models.{kind}",
+            "type": f"sentence_transformers.models.{kind}",
         }
         for index, kind in enumerate(kinds)
     ]
@@ -121,6 +119,9 @@ def config_text(
     quantization: str = "int8",
     pooling: str = "mean",
     prompts: Mapping[str, str] | None = None,
+    dimensions: Sequence[int] = (),
+    normalize: bool = False,
+    activation: str = "sigmoid",
     parity: str = "off",
     strict: bool = False,
 ) -> str:
@@ -132,11 +133,14 @@ def config_text(
             f'source = "{embedding}"',
             f'pooling = "{pooling}"',
             f"max_tokens = {MAX_TOKENS}",
+            f"dimensions = {json.dumps(list(dimensions))}",
+            f"normalize = {str(normalize).lower()}",
         ]
         if prompts is not None:
             lines += ["[embedding.prompts]", *(f'{role} = "{prompt}"' for role, prompt in prompts.items())]
     if reranker is not None:
         lines += ["[reranker]", f'source = "{reranker}"', f"max_tokens = {MAX_TOKENS}"]
+        lines += [f'activation = "{activation}"']
     else:
         lines += ["[reranker]", 'kind = "bi-encoder"']
     least, most = (1.0, 0.0) if strict else (0.5, 1.0)

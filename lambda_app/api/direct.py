@@ -39,7 +39,7 @@ class DirectDoor:
         return run(event, deadline)
 
     def _embed(self, event: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
-        fields.reject_unknown(event, ("action", "texts", "input_type", "encoding", "model"))
+        fields.reject_unknown(event, ("action", "texts", "input_type", "encoding", "dimensions", "model"))
         fields.optional_text(event, "model")
         encoding = fields.optional_choice(event, "encoding", ENCODINGS, "float")
         result = self._service.embed(
@@ -47,6 +47,7 @@ class DirectDoor:
                 texts=fields.texts(event, "texts", most=self._service.limits.embed_texts),
                 input_type=input_type(event),
                 base64=encoding == "base64",
+                dimensions=fields.optional_integer(event, "dimensions"),
                 deadline=deadline,
             )
         )
