@@ -18,11 +18,11 @@ help: ## list the targets
 demo: build-venv ## embed and rerank real texts under the Lambda Runtime Interface Emulator
 	@$(RUN) -m scripts.demo
 
-test: dev-venv ## ruff, mypy and all tests (those of the image aside)
+test: dev-venv ## ruff, mypy and the tests (soak and image aside)
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check --quiet .
 	@$(VENV)/mypy
-	@$(RUN) -m pytest -m "not image and not soak"
+	@$(RUN) -m pytest -m "not image and not soak and not long"
 
 check: dev-venv ## ruff, mypy and the fast tests: before each commit
 	@$(VENV)/ruff check .
@@ -46,8 +46,8 @@ bench: dev-venv ## the cold start beside its alternatives
 bench-quick: dev-venv ## the same in three minutes
 	@$(RUN) -m benchmarks.quick
 
-soak: dev-venv ## thousands of mixed requests: memory must not grow
-	@$(RUN) -m pytest -m soak -s
+soak: dev-venv ## the long tests: thousands of requests, tens of thousands of texts
+	@$(RUN) -m pytest -m "soak or long" -s
 
 lock: dev-venv ## resolve requirements/*.txt anew from pyproject.toml (LOCK_FLAGS=--upgrade for newer versions)
 	@$(UV_COMPILE) pyproject.toml -o requirements/runtime.txt
