@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 
 # As the hub's INT8 files are: beside the graph, what the contenders' libraries read.
@@ -27,6 +28,7 @@ def write_single_file(source: Path, task: str, directory: Path) -> None:
     from optimum.exporters.onnx import main_export
 
     logging.disable(logging.WARNING)
+    warnings.filterwarnings("ignore", module=r"(torch|transformers|optimum|onnx|onnxruntime)\b")
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         work = Path(scratch)
         main_export(

@@ -1,59 +1,14 @@
-"""The composition root: what awslambdaric imports. Everything is opened while this module is imported, in
-init."""
+"""What awslambdaric imports: everything is opened while this module is imported, in init."""
 
 from __future__ import annotations
 
 from lambda_app.coldstart import PhaseClock
 
+# Before the imports that follow, whose time is part of what it tells.
 _clock = PhaseClock()
 
-import gc
 import os
-from collections.abc import Mapping
 
-from lambda_app.dispatch import Dispatcher
-from lambda_app.logs import JsonLog
-from lambda_app.runtime import Runtime
-from lambda_app.service import Service
-from lambda_app.settings import SNAP_START, Settings
+from lambda_app.start import start
 
-
-def build(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
-    """Opens what the environment asks for.
-
-    Raises:
-        ConfigurationError: a variable has a value that cannot be used.
-        BundleError: the bundle is missing, foreign or incomplete.
-    """
-    # Imports allocate hundreds of thousands of objects that live as long as the process: a collector that
-    # walks them over and over takes a sixth of the imports' time.
-    gc.disable()
-    try:
-        settings = Settings.from_env(environ)
-        log = JsonLog(settings.log_level)
-        if settings.import_pack is not None:
-            _install_import_pack(settings.import_pack, log)
-        runtime = Runtime(settings, clock)
-        dispatcher = Dispatcher(Service(runtime), settings, log, clock)
-        runtime.preload(meanwhile=dispatcher.open_http if "http" in settings.preload else None)
-    finally:
-        gc.enable()
-    gc.freeze()
-    if settings.initialization_type == SNAP_START:
-        from lambda_app.snapshot import register_hooks
-
-        register_hooks(clock, log)
-    clock.finish()
-    log.info("cold_start", phases_ms=clock.milliseconds(), initialization_type=settings.initialization_type)
-    return dispatcher
-
-
-def _install_import_pack(path: str, log: JsonLog) -> None:
-    from lambda_app import import_pack
-
-    problem = import_pack.install(path)
-    if problem is not None:
-        log.warning("import_pack_ignored", reason=f"IMPORT_PACK {problem}: rebuild the image")
-
-
-handler = build(os.environ, _clock)
+handler = start(os.environ, _clock)

@@ -25,11 +25,11 @@ BEFORE = frozenset(sys.modules)
 ENTRY_POINTS = (
     "lambda_app.api.http",
     "mangum",
-    "lambda_app.dispatch",
-    "lambda_app.runtime",
+    "lambda_app.start",
     "lambda_app.models.session",
     "lambda_app.models.tokenization",
     "lambda_app.models.unigram",
+    "lambda_app.models.wordpiece",
     "lambda_app.models.embedder",
     "lambda_app.models.reranker",
     "tokenizers",

@@ -17,6 +17,7 @@ PACKAGES = ("lambda_app", "model_build")
 # From the top down. A module imports modules of lower ranks only: those of one rank do not know each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("lambda_app.handler",),
+    ("lambda_app.start",),
     ("lambda_app.dispatch",),
     ("lambda_app.api.http",),
     ("lambda_app.api.direct", "lambda_app.api.openai", "lambda_app.api.cohere", "lambda_app.api.gateway"),

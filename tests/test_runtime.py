@@ -19,10 +19,10 @@ from lambda_app.bundle import Bundle, checksum
 from lambda_app.coldstart import PhaseClock
 from lambda_app.dispatch import Dispatcher
 from lambda_app.errors import BundleError, ModelUnavailableError
-from lambda_app.handler import build
 from lambda_app.models.embedder import Embedder, InputType
 from lambda_app.runtime import Runtime
 from lambda_app.settings import Settings
+from lambda_app.start import start
 from tests.fakes import Context, http_v2
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,7 +62,7 @@ def environ(bundle: Bundle, **more: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def function(tiny_bundle: Bundle) -> Dispatcher:
-    return build(environ(tiny_bundle), PhaseClock())
+    return start(environ(tiny_bundle), PhaseClock())
 
 
 def call(function: Dispatcher, event: Any) -> Any:
@@ -148,7 +148,7 @@ def test_info_is_json_and_names_phases(function: Dispatcher) -> None:
 
 
 def test_what_is_not_preloaded_opens_on_first_use(tiny_bundle: Bundle) -> None:
-    function = build(environ(tiny_bundle, PRELOAD=""), PhaseClock())
+    function = start(environ(tiny_bundle, PRELOAD=""), PhaseClock())
     assert function._service._runtime._embedder is None
     assert len(embed(function, ["a"])) == 1
     assert function._service._runtime._reranker is None
@@ -157,7 +157,7 @@ def test_what_is_not_preloaded_opens_on_first_use(tiny_bundle: Bundle) -> None:
 
 
 def test_models_chooses_what_is_served(tiny_bundle: Bundle) -> None:
-    function = build(environ(tiny_bundle, MODELS="reranker"), PhaseClock())
+    function = start(environ(tiny_bundle, MODELS="reranker"), PhaseClock())
     answer = call(function, {"action": "embed", "texts": ["a"]})
     assert answer["error"]["code"] == "model_unavailable"
     answer = call(function, http_v2("/v1/embeddings", {"input": "a"}))
@@ -175,7 +175,7 @@ def test_a_runtime_without_the_model_says_so(tiny_bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("kind", ["provisioned-concurrency", "snap-start"])
 def test_ahead_of_traffic_everything_is_warm(tiny_bundle: Bundle, kind: str) -> None:
-    function = build(environ(tiny_bundle, AWS_LAMBDA_INITIALIZATION_TYPE=kind), PhaseClock())
+    function = start(environ(tiny_bundle, AWS_LAMBDA_INITIALIZATION_TYPE=kind), PhaseClock())
     phases = call(function, {"action": "info"})["cold_start"]["phases_ms"]
     assert "first inference" in phases
     assert len(embed(function, ["a"])) == 1
@@ -228,7 +228,7 @@ def test_what_cannot_be_opened_ends_init(
             file["sha256"] = sha256(graph.read_bytes()).hexdigest()
     (root / "manifest.json").write_text(json.dumps(manifest | {"checksum": checksum(manifest)}))
     with pytest.raises(BundleError, match=r"onnxruntime cannot open embedding/model\.onnx"):
-        build({"MODEL_DIR": str(root), "LOG_LEVEL": "ERROR"}, PhaseClock())
+        start({"MODEL_DIR": str(root), "LOG_LEVEL": "ERROR"}, PhaseClock())
 
 
 @pytest.mark.parametrize("cpus", [1, 2])
@@ -236,7 +236,7 @@ def test_one_cpu_and_two_give_the_same(
     tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, cpus: int
 ) -> None:
     monkeypatch.setattr("lambda_app.runtime.available_cpus", lambda: cpus)
-    function = build(environ(tiny_bundle, INFERENCE_THREADS="1"), PhaseClock())
+    function = start(environ(tiny_bundle, INFERENCE_THREADS="1"), PhaseClock())
     phases = call(function, {"action": "info"})["cold_start"]["phases_ms"]
     assert ("first inference" in phases) == (cpus == 2)
     assert len(embed(function, ["a"])) == 1
