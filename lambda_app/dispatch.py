@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lambda_app.api import gateway
 from lambda_app.api.direct import DirectDoor
 from lambda_app.errors import (
+    AuthenticationError,
     DeadlineError,
     LambdaAppError,
     RequestError,
@@ -112,6 +113,13 @@ class Dispatcher:
 
         try:
             clean = gateway.normalise(event, self._settings.api_base_path)
+            if self._settings.api_keys:
+                from lambda_app.api.keys import check_key
+
+                check_key(clean, self._settings.api_keys)
+            gateway.normalise_body(clean)
+        except AuthenticationError as error:
+            return gateway.response(event, 401, error_body(error, 401), {"www-authenticate": "Bearer"})
         except RequestError as error:
             return gateway.response(event, 400, error_body(error, 400))
         try:

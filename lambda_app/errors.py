@@ -62,6 +62,12 @@ class UnsupportedEventError(RequestError):
     code = "unsupported_event"
 
 
+class AuthenticationError(RequestError):
+    """No key, or one that is not known."""
+
+    code = "invalid_api_key"
+
+
 class NotFoundError(RequestError):
     """No such route."""
 

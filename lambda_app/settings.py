@@ -26,7 +26,7 @@ DEFAULT_MODEL_DIR = Path(__file__).resolve().parent.parent / "models"
 
 class Settings(NamedTuple):
     """Read once, in init. ``models`` is None when the bundle decides; ``memory_mb`` is None outside
-    Lambda."""
+    Lambda; ``api_keys`` are SHA-256 hashes in hex, none where HTTP asks for no key."""
 
     model_dir: Path
     models: frozenset[ModelRole] | None
@@ -36,6 +36,7 @@ class Settings(NamedTuple):
     initialization_type: str
     api_base_path: str
     import_pack: str | None
+    api_keys: tuple[str, ...]
     log_level: int
 
     @classmethod
@@ -56,6 +57,7 @@ class Settings(NamedTuple):
             initialization_type=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
             api_base_path=_base_path(environ),
             import_pack=environ.get("IMPORT_PACK") or None,
+            api_keys=_hashes(environ, "API_KEYS_SHA256"),
             log_level=_log_level(environ),
         )
 
@@ -95,6 +97,20 @@ def _integer(environ: Mapping[str, str], name: str, low: int, high: int) -> int 
     if not (value.isascii() and value.isdigit() and low <= int(value) <= high):
         raise ConfigurationError(f"{name} must be a whole number from {low} to {high}", param=name)
     return int(value)
+
+
+def _hashes(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    value = environ.get(name)
+    if not value:
+        return ()
+    hashes = tuple(part.strip() for part in value.split(","))
+    # A key put here by mistake, or half a list, must not leave a function open or its owner locked out.
+    if not all(len(part) == 64 and set(part) <= set("0123456789abcdef") for part in hashes):
+        raise ConfigurationError(
+            f"{name} must be a comma-separated list of SHA-256 hashes, each of 64 lower-case hex digits",
+            param=name,
+        )
+    return hashes
 
 
 def _base_path(environ: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lambda_app.handler",),
     ("lambda_app.start",),
     ("lambda_app.dispatch",),
-    ("lambda_app.api.http",),
+    ("lambda_app.api.http", "lambda_app.api.keys"),
     ("lambda_app.api.direct", "lambda_app.api.openai", "lambda_app.api.cohere", "lambda_app.api.gateway"),
     ("lambda_app.api.vectors",),
     ("lambda_app.api.fields", "lambda_app.api"),

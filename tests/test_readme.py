@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from lambda_app.api.keys import is_known
+from lambda_app.settings import Settings
 from scripts.rie import ROOT, Emulator
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,7 +71,7 @@ def server(minilm: Path) -> Iterator[str]:
 
 
 def test_every_shell_line_has_its_test() -> None:
-    known = {"make", "curl", ".venv/bin/python"}
+    known = {"make", "curl", ".venv/bin/python", "python3"}
     for snippet in snippets("bash"):
         assert snippet in CURLS or {line.split(" ")[0] for line in snippet.text.splitlines()} <= known
 
@@ -90,6 +92,13 @@ def test_commands_run(command: str, minilm: Path) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout
+
+
+@pytest.mark.parametrize("command", commands("python3"))
+def test_keys_are_made_as_the_function_reads_them(command: str) -> None:
+    made = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout
+    key, digest = made.split()
+    assert is_known(key, Settings.from_env({"API_KEYS_SHA256": digest}).api_keys)
 
 
 @pytest.mark.minilm
@@ -174,7 +183,7 @@ def test_the_configuration_table_is_complete() -> None:
     source = (ROOT / "lambda_app" / "settings.py").read_text(encoding="utf-8")
     strings = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)}
     variables = {
-        value for value in strings if isinstance(value, str) and re.fullmatch("[A-Z]+(_[A-Z]+)*", value)
+        value for value in strings if isinstance(value, str) and re.fullmatch("[A-Z]+(_[A-Z0-9]+)*", value)
     }
     levels = {"DEBUG", "INFO", "WARNING", "ERROR", "TRACE", "WARN", "FATAL", "CRITICAL"}
     lambdas_own = {

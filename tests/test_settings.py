@@ -64,6 +64,11 @@ def test_configured_threads_win() -> None:
         ("INFERENCE_THREADS", "two"),
         ("INFERENCE_THREADS", "²"),
         ("API_BASE_PATH", "search"),
+        ("API_KEYS_SHA256", "secret"),
+        ("API_KEYS_SHA256", " "),
+        ("API_KEYS_SHA256", "0" * 64 + ","),
+        ("API_KEYS_SHA256", "A" * 64),
+        ("API_KEYS_SHA256", "0" * 63 + "٣"),
         ("LOG_LEVEL", "loud"),
     ],
 )
@@ -71,3 +76,11 @@ def test_values_that_cannot_be_used_name_the_variable(name: str, value: str) -> 
     with pytest.raises(ConfigurationError, match=name) as caught:
         Settings.from_env({name: value})
     assert caught.value.param == name
+    # What is put into the wrong variable may be a secret.
+    assert "secret" not in str(caught.value)
+
+
+def test_several_keys_at_once() -> None:
+    settings = Settings.from_env({"API_KEYS_SHA256": f"{'0' * 64}, {'f' * 64}"})
+    assert settings.api_keys == ("0" * 64, "f" * 64)
+    assert Settings.from_env({"API_KEYS_SHA256": ""}).api_keys == ()

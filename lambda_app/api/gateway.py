@@ -32,14 +32,13 @@ def response_limit(event: Mapping[str, Any]) -> int:
 
 
 def normalise(event: Mapping[str, Any], base_path: str) -> dict[str, Any]:
-    """A copy of the event with well-formed headers, query, path (stage and ``base_path`` stripped) and body.
+    """A copy of the event with well-formed headers, query and path (stage and ``base_path`` stripped).
 
-    Raises:
-        RequestError: the body cannot be decoded, or the event is not of a documented shape.
+    The body is left as it is: see :func:`normalise_body`.
     """
     clean = dict(event)
     context = dict(event["requestContext"])
-    if event.get("version") == "2.0":
+    if _is_v2(event):
         http = dict(context["http"])
         http["path"] = _route(_text(http.get("path"), "/"), _stage(context), base_path)
         http["sourceIp"] = _text(http.get("sourceIp"), "")
@@ -58,22 +57,60 @@ def normalise(event: Mapping[str, Any], base_path: str) -> dict[str, Any]:
         clean["multiValueHeaders"] = _multi_values(event["multiValueHeaders"])
     _clean_query(clean)
     clean["cookies"] = [cookie for cookie in _list(event.get("cookies")) if _sendable(cookie)]
-    clean["body"], clean["isBase64Encoded"] = _body(event)
     return clean
 
 
-def response(event: Mapping[str, Any], status: int, content: Mapping[str, Any]) -> dict[str, Any]:
+def normalise_body(clean: dict[str, Any]) -> None:
+    """Makes the body of a normalised event well-formed.
+
+    Raises:
+        RequestError: it cannot be decoded.
+    """
+    clean["body"], clean["isBase64Encoded"] = _body(clean)
+
+
+def method(event: Mapping[str, Any]) -> str:
+    """The method of an HTTP event."""
+    return _method(event) or ""
+
+
+def path(event: Mapping[str, Any]) -> str:
+    """The path of a normalised event, as the application's routes are matched with it."""
+    found: str = event["requestContext"]["http"]["path"] if _is_v2(event) else event["path"]
+    return found
+
+
+def header_values(event: Mapping[str, Any], name: str) -> set[str]:
+    """The different values of a header in a normalised event; ``name`` is in lower case."""
+    values = {value for key, value in event["headers"].items() if key.lower() == name}
+    for key, several in (event.get("multiValueHeaders") or {}).items():
+        if key.lower() == name:
+            values.update(several)
+    return values
+
+
+def response(
+    event: Mapping[str, Any],
+    status: int,
+    content: Mapping[str, Any],
+    headers: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """A gateway answer with a JSON body, for what never reaches the application."""
     answer: dict[str, Any] = {"statusCode": status, "body": json.dumps(content), "isBase64Encoded": False}
+    sent = {"content-type": "application/json", **(headers or {})}
     if is_load_balancer(event) and "multiValueHeaders" in event:
-        answer["multiValueHeaders"] = {"content-type": ["application/json"]}
+        answer["multiValueHeaders"] = {name: [value] for name, value in sent.items()}
     else:
-        answer["headers"] = {"content-type": "application/json"}
+        answer["headers"] = sent
     return answer
 
 
+def _is_v2(event: Mapping[str, Any]) -> bool:
+    return event.get("version") == "2.0" and not is_load_balancer(event)
+
+
 def _method(event: Mapping[str, Any]) -> str | None:
-    if event.get("version") == "2.0":
+    if _is_v2(event):
         http = event["requestContext"].get("http")
         method = http.get("method") if isinstance(http, dict) else None
     else:
