@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from lambda_app.api import gateway
 from lambda_app.api.direct import DirectDoor
 from lambda_app.errors import (
-    AuthenticationError,
     DeadlineError,
     LambdaAppError,
     RequestError,
@@ -55,7 +54,8 @@ class Dispatcher:
                 logging.getLogger("mangum").setLevel(logging.ERROR)
                 from lambda_app.api.http import create_app
 
-                self._adapter = Mangum(create_app(self._service), lifespan="off")
+                app = create_app(self._service, self._settings.cors_allow_origins)
+                self._adapter = Mangum(app, lifespan="off")
         return self._adapter
 
     def __call__(self, event: Any, context: Any) -> Any:
@@ -109,27 +109,27 @@ class Dispatcher:
 
     def _http(self, event: Mapping[str, Any], context: Any, invocation: Invocation) -> dict[str, Any]:
         adapter = self.open_http()
-        from lambda_app.api.http import INVOCATION, error_body
+        from lambda_app.api.http import INVOCATION
 
+        clean = gateway.normalise(event, self._settings.api_base_path)
+        origins = self._settings.cors_allow_origins
         try:
-            clean = gateway.normalise(event, self._settings.api_base_path)
-            if self._settings.api_keys:
+            # A browser asks whether it may send a key before it sends one.
+            if self._settings.api_keys and not (origins and gateway.is_preflight(clean)):
                 from lambda_app.api.keys import check_key
 
                 check_key(clean, self._settings.api_keys)
             gateway.normalise_body(clean)
-        except AuthenticationError as error:
-            return gateway.response(event, 401, error_body(error, 401), {"www-authenticate": "Bearer"})
-        except RequestError as error:
-            return gateway.response(event, 400, error_body(error, 400))
-        try:
             answer = adapter({**clean, INVOCATION: invocation}, context)
             self._check_size(answer, gateway.response_limit(event))
-        except ResponseTooLargeError as error:
-            return gateway.response(event, 413, error_body(error, 413))
         except Exception as error:
-            invocation.log_fault(error)
-            return gateway.response(event, 500, error_body(error, 500))
+            from lambda_app.api.failures import failure
+
+            told = failure(error, gateway.path(clean), invocation.request_id)
+            if told.status == 500:
+                invocation.log_fault(error)
+            headers = told.headers | gateway.allow_origin(clean, origins)
+            return gateway.response(event, told.status, told.body, headers)
         return answer
 
     def _check_size(self, answer: Mapping[str, Any], limit: int) -> None:

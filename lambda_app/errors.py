@@ -38,6 +38,10 @@ class FieldError(RequestError):
     code = "invalid_field"
 
 
+class EmptyError(FieldError):
+    """A list without a single item."""
+
+
 class TextError(RequestError):
     """A text that cannot be tokenized: empty, with a NUL, or with a lone surrogate."""
 

@@ -6,9 +6,16 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from lambda_app.errors import DeadlineError, FieldError, LimitError, ResponseTooLargeError, TextError
+from lambda_app.errors import (
+    DeadlineError,
+    EmptyError,
+    FieldError,
+    LimitError,
+    ResponseTooLargeError,
+    TextError,
+)
 from lambda_app.limits import Limits
 
 if TYPE_CHECKING:
@@ -16,26 +23,42 @@ if TYPE_CHECKING:
 
     from lambda_app.bundle import ModelInfo
     from lambda_app.models.embedder import InputType
-    from lambda_app.models.inference import Checkpoint
+    from lambda_app.models.inference import Checkpoint, OnTruncated
+    from lambda_app.models.tokenization import Side, Token
     from lambda_app.runtime import Runtime
 
-# The least that one number of a vector takes in a JSON answer (as in "0.12345,"): a request is refused
-# before any work only when it could never fit; the door checks the exact size afterwards.
-MINIMUM_BYTES_PER_FLOAT = 8
-BYTES_PER_BASE64_FLOAT = 16 / 3
+# What happens to a text of more tokens than the model takes: it loses its end or its start, or is refused.
+Truncate = Literal["end", "start", "none"]
+# The least that one number of a vector takes in an answer, by how vectors are written (a float is at least
+# "0.12345,"): a request is refused before any work only when it could never fit; the door checks the exact
+# size afterwards.
+BYTES_PER_NUMBER = {
+    "float": 8.0,
+    "base64": 16 / 3,
+    "int8": 2.0,
+    "uint8": 2.0,
+    "binary": 2 / 8,
+    "ubinary": 2 / 8,
+}
+# The least that one token takes, as in {"id":1,"text":"a","special":false,"start":null,"stop":null}.
+BYTES_PER_TOKEN = 60
 
 
 class EmbedRequest(NamedTuple):
     """``dimensions`` of None gives the model's own, fewer only what the model was trained for;
-    ``deadline`` is on :func:`time.monotonic`'s clock; ``field`` is what the caller calls the texts, for
-    errors."""
+    ``encodings`` are names of :data:`BYTES_PER_NUMBER`, for how the answer will write each vector;
+    ``max_tokens`` is the most that is read of a text; ``deadline`` is on :func:`time.monotonic`'s clock;
+    ``field`` and ``dimensions_field`` are what the caller calls the texts and the dimensions, for errors."""
 
     texts: Sequence[str]
     input_type: InputType
-    base64: bool = False
+    encodings: Sequence[str] = ("float",)
     dimensions: int | None = None
+    truncate: Truncate = "end"
+    max_tokens: int | None = None
     deadline: float | None = None
     field: str = "texts"
+    dimensions_field: str = "dimensions"
 
 
 class EmbedResult(NamedTuple):
@@ -53,13 +76,18 @@ class EmbedResult(NamedTuple):
 
 
 class RerankRequest(NamedTuple):
-    """``top_n`` of None gives all documents; ``raw_scores`` gives the model's logit (or cosine) untouched."""
+    """``top_n`` of None gives all documents; ``raw_scores`` gives the model's logit (or cosine) untouched;
+    ``document_tokens`` is the most that is read of a document; ``field`` is what the caller calls the
+    documents."""
 
     query: str
     documents: Sequence[str]
     top_n: int | None = None
     raw_scores: bool = False
+    truncate: Truncate = "end"
+    document_tokens: int | None = None
     deadline: float | None = None
+    field: str = "documents"
 
 
 class RerankResult(NamedTuple):
@@ -97,10 +125,15 @@ class Service:
         """
         self._check_texts(request.texts, request.field, self.limits.embed_texts)
         embedder = self._runtime.embedder
-        dimensions = _check_dimensions(embedder.model, request.dimensions)
-        self._check_answer_fits(len(request.texts), dimensions, request.base64, request.field)
+        dimensions = _check_dimensions(embedder.model, request.dimensions, request.dimensions_field)
+        self._check_answer_fits(request, dimensions)
         output = embedder.embed(
-            request.texts, request.input_type, checkpoint=_checkpoint(request.deadline, len(request.texts))
+            request.texts,
+            request.input_type,
+            cut=_side(request.truncate),
+            max_tokens=request.max_tokens,
+            on_truncated=_refusal(request.truncate, request.field),
+            checkpoint=_checkpoint(request.deadline, len(request.texts)),
         )
         self.tally = Tally(len(request.texts), output.tokens)
         return EmbedResult(
@@ -124,7 +157,7 @@ class Service:
         if request.top_n is not None and request.top_n < 1:
             raise FieldError("top_n must be at least 1", param="top_n")
         self._check_texts([request.query], "query", 1)
-        self._check_texts(request.documents, "documents", self.limits.rerank_documents)
+        self._check_texts(request.documents, request.field, self.limits.rerank_documents)
         bi_encoder = self._runtime.bundle.rerank_kind == "bi-encoder" and self._runtime.serves("reranker")
         rank = self._rank_by_cosine if bi_encoder else self._rank_by_cross_encoder
         result = rank(request)
@@ -134,7 +167,14 @@ class Service:
     def _rank_by_cross_encoder(self, request: RerankRequest) -> RerankResult:
         reranker = self._runtime.reranker
         checkpoint = _checkpoint(request.deadline, len(request.documents))
-        output = reranker.score(request.query, request.documents, checkpoint=checkpoint)
+        output = reranker.score(
+            request.query,
+            request.documents,
+            cut=_side(request.truncate),
+            document_tokens=request.document_tokens,
+            on_truncated=_refusal(request.truncate, request.field),
+            checkpoint=checkpoint,
+        )
         scores = output.logits.astype("float64")
         if reranker.model.activation == "sigmoid" and not request.raw_scores:
             scores = _sigmoid(scores)
@@ -143,14 +183,46 @@ class Service:
     def _rank_by_cosine(self, request: RerankRequest) -> RerankResult:
         embedder = self._runtime.embedder
         checkpoint = _checkpoint(request.deadline, len(request.documents))
-        query = embedder.embed([request.query], "query")
-        documents = embedder.embed(request.documents, "passage", checkpoint=checkpoint)
+        cut = _side(request.truncate)
+        query = embedder.embed(
+            [request.query], "query", cut=cut, on_truncated=_refusal(request.truncate, "query", single=True)
+        )
+        documents = embedder.embed(
+            request.documents,
+            "passage",
+            cut=cut,
+            max_tokens=request.document_tokens,
+            on_truncated=_refusal(request.truncate, request.field),
+            checkpoint=checkpoint,
+        )
         scores = documents.vectors.astype("float64") @ query.vectors[0].astype("float64")
         if not request.raw_scores:
             # Rounding can put the cosine of two equal vectors a hair outside of [-1, 1].
             scores = ((scores + 1) / 2).clip(0.0, 1.0)
         truncated = tuple(range(len(request.documents))) if query.truncated else documents.truncated
         return _ranked(embedder.model, scores, query.tokens + documents.tokens, truncated, request.top_n)
+
+    def tokens(
+        self, texts: Sequence[str], input_type: InputType, *, special: bool, field: str
+    ) -> list[list[Token]]:
+        """The tokens of texts, uncut, as the embedding model sees them, or the reranker where there is none
+        other; with ``special``, those that the model adds too.
+
+        Raises:
+            RequestError: a text or the number of texts is out of bounds, or the answer could not fit.
+        """
+        self._check_texts(texts, field, self.limits.embed_texts)
+        if self._runtime.serves("embedding") or self._runtime.bundle.rerank_kind == "bi-encoder":
+            found = self._runtime.embedder.tokens(texts, input_type, special=special)
+        else:
+            found = self._runtime.reranker.tokens(texts, special=special)
+        count = sum(map(len, found))
+        if count * BYTES_PER_TOKEN > self.limits.response_bytes:
+            raise ResponseTooLargeError(
+                f"{count} tokens cannot fit one answer: send fewer texts", param=field
+            )
+        self.tally = Tally(len(texts), count)
+        return found
 
     def models(self) -> list[ModelInfo]:
         """The models this function serves, embedding first."""
@@ -179,7 +251,7 @@ class Service:
 
     def _check_texts(self, texts: Sequence[str], field: str, most: int) -> None:
         if not texts:
-            raise FieldError(f"{field} must hold at least one text", param=field)
+            raise EmptyError(f"{field} must hold at least one text", param=field)
         if len(texts) > most:
             raise LimitError(f"{field} holds {len(texts)} texts, at most {most} fit one request", param=field)
         total = sum(map(len, texts))
@@ -203,14 +275,15 @@ class Service:
             if not (text.isascii() or _encodable(text)):
                 raise TextError(f"{where} contains a lone surrogate, which is no Unicode text", param=where)
 
-    def _check_answer_fits(self, texts: int, dimensions: int, base64: bool, field: str) -> None:
-        per_text = dimensions * (BYTES_PER_BASE64_FLOAT if base64 else MINIMUM_BYTES_PER_FLOAT)
+    def _check_answer_fits(self, request: EmbedRequest, dimensions: int) -> None:
+        per_text = dimensions * sum(BYTES_PER_NUMBER[encoding] for encoding in request.encodings)
         most = int(self.limits.response_bytes / per_text)
-        if texts > most:
+        if len(request.texts) > most:
+            cure = ", or ask for base64" if "float" in request.encodings else ""
             raise ResponseTooLargeError(
-                f"the vectors of {texts} texts cannot fit an answer of {self.limits.response_bytes} bytes: "
-                f"send at most {most}{'' if base64 else ', or ask for base64'}",
-                param=field,
+                f"the vectors of {len(request.texts)} texts cannot fit an answer of "
+                f"{self.limits.response_bytes} bytes: send at most {most}{cure}",
+                param=request.field,
             )
 
 
@@ -275,15 +348,32 @@ def _checkpoint(deadline: float | None, total: int) -> Checkpoint | None:
     return check
 
 
-def _check_dimensions(model: ModelInfo, wanted: int | None) -> int:
+def _side(truncate: Truncate) -> Side:
+    return "start" if truncate == "start" else "end"
+
+
+def _refusal(truncate: Truncate, field: str, *, single: bool = False) -> OnTruncated | None:
+    if truncate != "none":
+        return None
+
+    def refuse(indices: tuple[int, ...]) -> None:
+        where = field if single else f"{field}[{indices[0]}]"
+        raise LimitError(
+            f"{where} has more tokens than the model takes: shorten it, or allow truncation", param=where
+        )
+
+    return refuse
+
+
+def _check_dimensions(model: ModelInfo, wanted: int | None, field: str) -> int:
     own, shorter = model.dimensions, model.matryoshka
     if wanted is None or wanted == own or wanted in shorter:
         return wanted or own
     if shorter:
-        message = f"dimensions must be one of {', '.join(map(str, (own, *shorter)))}"
+        message = f"{field} must be one of {', '.join(map(str, (own, *shorter)))}"
     else:
-        message = f"dimensions must be {own}: this model's vectors cannot be shortened"
-    raise FieldError(message, param="dimensions")
+        message = f"{field} must be {own}: this model's vectors cannot be shortened"
+    raise FieldError(message, param=field)
 
 
 def _shortened(vectors: np.ndarray, dimensions: int) -> np.ndarray:

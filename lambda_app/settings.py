@@ -37,6 +37,7 @@ class Settings(NamedTuple):
     api_base_path: str
     import_pack: str | None
     api_keys: tuple[str, ...]
+    cors_allow_origins: tuple[str, ...]
     log_level: int
 
     @classmethod
@@ -58,6 +59,7 @@ class Settings(NamedTuple):
             api_base_path=_base_path(environ),
             import_pack=environ.get("IMPORT_PACK") or None,
             api_keys=_hashes(environ, "API_KEYS_SHA256"),
+            cors_allow_origins=_origins(environ),
             log_level=_log_level(environ),
         )
 
@@ -111,6 +113,20 @@ def _hashes(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
             param=name,
         )
     return hashes
+
+
+def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
+    value = environ.get("CORS_ALLOW_ORIGINS", "")
+    origins = tuple(part.strip() for part in value.split(",") if part.strip())
+    for origin in origins:
+        # What a browser sends has no path, not even a slash: with one here, nothing would ever match.
+        if origin != "*" and not (origin.startswith(("http://", "https://")) and origin.count("/") == 2):
+            raise ConfigurationError(
+                "CORS_ALLOW_ORIGINS must be * or a comma-separated list of origins such as "
+                "https://example.com, without a slash at the end",
+                param="CORS_ALLOW_ORIGINS",
+            )
+    return origins
 
 
 def _base_path(environ: Mapping[str, str]) -> str:

@@ -16,8 +16,9 @@ from lambda_app.dispatch import Dispatcher
 from lambda_app.limits import Limits
 from lambda_app.logs import JsonLog
 from lambda_app.models.embedder import EmbedOutput, InputType
-from lambda_app.models.inference import Checkpoint
+from lambda_app.models.inference import Checkpoint, OnTruncated
 from lambda_app.models.reranker import RerankOutput
+from lambda_app.models.tokenization import Token
 from lambda_app.service import Service
 from lambda_app.settings import Settings
 
@@ -57,18 +58,34 @@ class FakeEmbedder:
 
     model: ModelInfo = field(default_factory=lambda: model_info("embedding"))
     fill: float | None = None
+    asked: dict[str, Any] = field(default_factory=dict)
 
     def embed(
-        self, texts: Sequence[str], input_type: InputType, *, checkpoint: Checkpoint | None = None
+        self,
+        texts: Sequence[str],
+        input_type: InputType,
+        *,
+        cut: str = "end",
+        max_tokens: int | None = None,
+        on_truncated: OnTruncated | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> EmbedOutput:
+        self.asked = {"cut": cut, "max_tokens": max_tokens}
+        most = min(self.model.max_tokens, max_tokens or self.model.max_tokens)
+        cut_texts = tuple(index for index, text in enumerate(texts) if len(text) > most)
+        if cut_texts and on_truncated is not None:
+            on_truncated(cut_texts)
         if checkpoint is not None:
             checkpoint(0)
         role = {"query": 1.0, "passage": 2.0, "none": 3.0}[input_type]
         rows = [[float(len(text)), role, 1 / 3, self.fill or 0.0] for text in texts]
         vectors = np.array(rows, dtype=np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        cut = tuple(index for index, text in enumerate(texts) if len(text) > self.model.max_tokens)
-        return EmbedOutput(vectors, sum(map(len, texts)), cut)
+        return EmbedOutput(vectors, sum(map(len, texts)), cut_texts)
+
+    def tokens(self, texts: Sequence[str], input_type: InputType, *, special: bool) -> list[list[Token]]:
+        around = [Token(0, "[CLS]", True)] if special else []
+        return [[*around, *(Token(ord(letter), letter, False) for letter in text)] for text in texts]
 
 
 @dataclass
@@ -76,14 +93,27 @@ class FakeReranker:
     """The logit is the number of query characters that the document shares, minus one."""
 
     model: ModelInfo = field(default_factory=lambda: model_info("reranker"))
+    asked: dict[str, Any] = field(default_factory=dict)
 
     def score(
-        self, query: str, documents: Sequence[str], *, checkpoint: Checkpoint | None = None
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        cut: str = "end",
+        document_tokens: int | None = None,
+        on_truncated: OnTruncated | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> RerankOutput:
+        self.asked = {"cut": cut, "document_tokens": document_tokens}
+        most = min(self.model.max_tokens, document_tokens or self.model.max_tokens)
+        cut_texts = tuple(index for index, text in enumerate(documents) if len(text) > most)
+        if cut_texts and on_truncated is not None:
+            on_truncated(cut_texts)
         if checkpoint is not None:
             checkpoint(0)
         logits = [len(set(query) & set(document)) - 1.0 for document in documents]
-        return RerankOutput(np.array(logits, dtype=np.float32), sum(map(len, documents)), ())
+        return RerankOutput(np.array(logits, dtype=np.float32), sum(map(len, documents)), cut_texts)
 
 
 class FakeRuntime:

@@ -195,6 +195,7 @@ def test_http_mistakes_have_statuses_and_codes(body: Any, status: int, code: str
     found, answer = post("/v1/embeddings", body)
     assert (found, answer["error"]["code"]) == (status, code)
     assert set(answer["error"]) == {"message", "type", "param", "code"}
+    assert answer["detail"] == answer["error"]["message"]
     assert len(json.dumps(answer)) < ERROR_BYTES
 
 
@@ -260,7 +261,7 @@ def test_the_deadline_is_a_typed_error_that_tells_what_was_done() -> None:
 class BrokenEmbedder(FakeEmbedder):
     """Fails as a bug would: with the caller's text in the message."""
 
-    def embed(self, texts: Any, input_type: Any, *, checkpoint: Any = None) -> Any:
+    def embed(self, texts: Any, input_type: Any, **options: Any) -> Any:
         raise RuntimeError(f"cannot handle {texts}")
 
 
@@ -278,7 +279,7 @@ def test_faults_raise_without_the_callers_text(capsys: pytest.CaptureFixture[str
 
 
 class NotFiniteEmbedder(FakeEmbedder):
-    def embed(self, texts: Any, input_type: Any, *, checkpoint: Any = None) -> Any:
+    def embed(self, texts: Any, input_type: Any, **options: Any) -> Any:
         raise InferenceError("the model produced a value that is not finite")
 
 

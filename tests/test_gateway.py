@@ -97,4 +97,7 @@ def test_load_balancers_with_multi_value_headers_get_them_back() -> None:
     }
     answer = fake_dispatcher({"LOG_LEVEL": "ERROR"})(event, Context())
     assert answer["statusCode"] == 400
-    assert answer["multiValueHeaders"] == {"content-type": ["application/json"]}
+    assert answer["multiValueHeaders"] == {
+        "content-type": ["application/json"],
+        "x-request-id": ["request-1"],
+    }

@@ -122,6 +122,8 @@ def assert_like(found: Any, shown: Any) -> None:
         assert len(found) == len(shown) or (cut and len(found) > len(shown))
         for left, right in zip(found, shown[:-1] if cut else shown, strict=not cut):
             assert_like(left, right)
+    elif shown == "...":
+        assert isinstance(found, str)
     elif isinstance(shown, float):
         assert found == pytest.approx(shown, abs=TOLERANCE)
     else:

@@ -172,6 +172,46 @@ def test_single_texts_at_every_length(tokenizer: Tokenizer, library: Any) -> Non
             assert found.truncated == (len(whole) > length)
 
 
+@pytest.mark.parametrize("text", [LONG, "汉字" * 50, SHORT])
+def test_texts_that_lose_their_start(text: str, tokenizer: Tokenizer, library: Any) -> None:
+    whole = library.encode(text)
+    for length in range(3, len(whole) + 3):
+        found = tokenizer.encode_batch([text], length, cut="start")[0]
+        library.enable_truncation(length, direction="left")
+        assert found == Encoding(library.encode(text).ids, library.encode(text).type_ids, len(whole) > length)
+        library.no_truncation()
+        kept = tokenizer.encode_batch([text], length, cut="start", head=1)[0]
+        assert kept.ids[:2] == whole.ids[:2]
+        assert kept.ids[-2:] == (whole.ids[-2:] if length > 3 else [whole.ids[1], whole.ids[-1]])
+        assert len(kept.ids) == len(found.ids)
+
+
+def test_pairs_that_lose_their_starts_and_documents_with_a_limit(tokenizer: Tokenizer, library: Any) -> None:
+    smallest = library.num_special_tokens_to_add(True)
+    for length in (smallest + 7, smallest + 8, 200):
+        library.enable_truncation(length, direction="left")
+        expected = library.encode(SHORT, LONG)
+        library.no_truncation()
+        assert tokenizer.encode_pairs(SHORT, [LONG], length, cut="start")[0].ids == expected.ids
+    query, document = library.encode(SHORT, add_special_tokens=False), library.encode(LONG)
+    limited = tokenizer.encode_pairs(SHORT, [LONG, SHORT], 512, document_tokens=3)
+    assert len(limited[0].ids) == smallest + len(query) + 3 < smallest + len(query) + len(document)
+    assert limited[0].truncated
+
+
+def test_the_texts_of_tokens_are_the_librarys(tokenizer: Tokenizer, library: Any) -> None:
+    for text in (LONG, SHORT, "汉字 naïve x\u0301", "\U0001f600"):
+        whole = library.encode(text)
+        found = tokenizer.tokens([text], special=True)[0]
+        assert [(token.id, token.text) for token in found] == [
+            (token, library.id_to_token(token)) for token in whole.ids
+        ]
+        assert [int(token.special) for token in found] == whole.special_tokens_mask
+        assert [token.id for token in tokenizer.tokens([text], special=False)[0]] == [
+            token.id for token in found if not token.special
+        ]
+
+
 def test_batches_agree_with_single_calls(tokenizer: Tokenizer) -> None:
     texts = list(fuzz_texts(60, 21))
     assert [each.ids for each in tokenizer.encode_batch(texts, 40)] == [

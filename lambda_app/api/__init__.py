@@ -1,1 +1,1 @@
-"""The doors: one module per wire format, all over the same service."""
+"""The doors: one module per wire family, all over the same service."""

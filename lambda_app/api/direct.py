@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lambda_app.api import fields
-from lambda_app.api.vectors import encode_vectors, input_type
+from lambda_app.api import fields, info, roles
+from lambda_app.api.vectors import encode_vectors
 from lambda_app.errors import FieldError
 from lambda_app.service import EmbedRequest, RerankRequest, Service
 
@@ -45,8 +45,8 @@ class DirectDoor:
         result = self._service.embed(
             EmbedRequest(
                 texts=fields.texts(event, "texts", most=self._service.limits.embed_texts),
-                input_type=input_type(event),
-                base64=encoding == "base64",
+                input_type=roles.input_type(event, default="passage"),
+                encodings=(encoding,),
                 dimensions=fields.optional_integer(event, "dimensions"),
                 deadline=deadline,
             )
@@ -54,7 +54,7 @@ class DirectDoor:
         return {
             "model": result.model,
             "dimensions": result.dimensions,
-            "embeddings": encode_vectors(result.vectors, encoding),
+            "embeddings": encode_vectors(result.vectors, as_base64=encoding == "base64"),
             "usage": {"tokens": result.tokens},
             "truncated": list(result.truncated),
         }
@@ -80,7 +80,7 @@ class DirectDoor:
 
     def _info(self, event: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
         fields.reject_unknown(event, ("action",))
-        return self._service.info()
+        return info.describe(self._service)
 
     def _ping(self, event: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
         # Warm-up plugins add fields of their own; a ping is never worth refusing.

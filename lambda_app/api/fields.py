@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from lambda_app.errors import FieldError, InvalidJSONError, LimitError
 
+T = TypeVar("T")
 JSON_TYPES = {
     bool: "a boolean",
     int: "a number",
@@ -84,43 +85,67 @@ def texts(body: Mapping[str, Any], name: str, *, most: int) -> list[str]:
     ]
 
 
-def optional_choice(body: Mapping[str, Any], name: str, choices: tuple[str, ...], default: str) -> str:
+def optional_choice(body: Mapping[str, Any], name: str, choices: Collection[str], default: str) -> str:
     """One of ``choices``; absent or null gives ``default``."""
     value = body.get(name)
     if value is None:
         return default
-    if not (isinstance(value, str) and value in choices):
-        raise FieldError(f"{name} must be one of {', '.join(choices)}", param=name)
-    return value
+    return _one_of(value, name, choices)
 
 
-def optional_integer(body: Mapping[str, Any], name: str) -> int | None:
-    """A whole number of at least 1; absent or null gives None."""
+def optional_meaning(body: Mapping[str, Any], name: str, meanings: Mapping[str, T]) -> T | None:
+    """What one of the words of ``meanings`` means; absent or null gives None."""
+    value = body.get(name)
+    return None if value is None else meanings[_one_of(value, name, meanings)]
+
+
+def optional_choices(body: Mapping[str, Any], name: str, choices: Collection[str]) -> list[str]:
+    """A list of ``choices``, each once and in the caller's order, or one of them alone; empty if absent."""
+    value = body.get(name)
+    if value is None:
+        return []
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, list):
+        _wrong(name, "a list of strings", value)
+    return list(dict.fromkeys(_one_of(item, name, choices) for item in given))
+
+
+def optional_integer(body: Mapping[str, Any], name: str, *, least: int = 1) -> int | None:
+    """A whole number of at least ``least``; absent or null gives None."""
     value = body.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int):
         _wrong(name, "a whole number", value)
-    if value < 1:
-        raise FieldError(f"{name} must be at least 1", param=name)
+    if value < least:
+        raise FieldError(f"{name} must be at least {least}", param=name)
     return value
 
 
-def optional_flag(body: Mapping[str, Any], name: str) -> bool:
-    """true or false; absent or null gives false."""
+def optional_flag(body: Mapping[str, Any], name: str, *, default: bool = False) -> bool:
+    """true or false; absent or null gives ``default``."""
     value = body.get(name)
     if value is None:
-        return False
+        return default
     if not isinstance(value, bool):
         _wrong(name, "true or false", value)
     return value
 
 
-def optional_text(body: Mapping[str, Any], name: str) -> None:
-    """Accepts any string under ``name``, for fields that clients send and that change nothing here."""
+def optional_text(body: Mapping[str, Any], name: str) -> str:
+    """Any string; absent or null gives an empty one."""
     value = body.get(name)
-    if value is not None and not isinstance(value, str):
+    if value is None:
+        return ""
+    if not isinstance(value, str):
         _wrong(name, "a string", value)
+    return value
+
+
+def _one_of(value: Any, name: str, choices: Collection[str]) -> str:
+    if not (isinstance(value, str) and value in choices):
+        raise FieldError(f"{name} must be one of {', '.join(choices)}", param=name)
+    return value
 
 
 def _wrapped_text(item: Any, where: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from lambda_app.errors import InvalidJSONError, RequestError
@@ -87,6 +87,21 @@ def header_values(event: Mapping[str, Any], name: str) -> set[str]:
         if key.lower() == name:
             values.update(several)
     return values
+
+
+def is_preflight(event: Mapping[str, Any]) -> bool:
+    """Whether a browser asks, with a normalised event, what a page of another origin may send."""
+    asked = ("origin", "access-control-request-method")
+    return method(event) == "OPTIONS" and all(header_values(event, name) for name in asked)
+
+
+def allow_origin(event: Mapping[str, Any], origins: Collection[str]) -> dict[str, str]:
+    """The header that lets a page of another origin read what never reached the application; none if it may
+    not."""
+    if "*" in origins:
+        return {"access-control-allow-origin": "*"}
+    allowed = header_values(event, "origin") & set(origins)
+    return {"access-control-allow-origin": allowed.pop(), "vary": "Origin"} if len(allowed) == 1 else {}
 
 
 def response(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 # Looking for pydantic's plugins reads the metadata of every installed package; there are none here.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -19,17 +20,8 @@ from starlette.exceptions import HTTPException
 
 pydantic.BaseModel.model_config.pop("defer_build")
 
-from lambda_app.api import cohere, openai
 from lambda_app.api.fields import parse_json
-from lambda_app.errors import (
-    DeadlineError,
-    LambdaAppError,
-    LimitError,
-    MethodNotAllowedError,
-    ModelUnavailableError,
-    NotFoundError,
-    RequestError,
-)
+from lambda_app.errors import LambdaAppError, MethodNotAllowedError, NotFoundError, RequestError
 
 if TYPE_CHECKING:
     from lambda_app.invocation import Invocation
@@ -38,22 +30,53 @@ if TYPE_CHECKING:
 JSON = "application/json"
 # The key of an API Gateway event under which the dispatcher hands over what it knows of the invocation.
 INVOCATION = "lambda_app.invocation"
-# Most specific first; anything else is our fault and a 500.
-STATUS: tuple[tuple[type[LambdaAppError], int], ...] = (
-    (NotFoundError, 404),
-    (MethodNotAllowedError, 405),
-    (ModelUnavailableError, 404),
-    (LimitError, 413),
-    (RequestError, 400),
-    (DeadlineError, 504),
+
+
+class Post(NamedTuple):
+    """A route that takes JSON: ``handler(service, body, invocation)`` of a wire family's module, which gives
+    the body of the answer and the model's fingerprint, or an empty one. The module is imported by the first
+    request for it."""
+
+    path: str
+    module: str
+    handler: str
+
+
+POSTS: tuple[Post, ...] = (
+    Post("/v1/embeddings", "openai", "embeddings"),
+    Post("/v1/rerank", "cohere", "rerank_v1"),
+    Post("/v2/rerank", "cohere", "rerank_v2"),
+    Post("/v1/embed", "cohere", "embed_v1"),
+    Post("/v2/embed", "cohere", "embed_v2"),
+    Post("/", "tei", "root"),
+    Post("/embed", "tei", "embed"),
+    Post("/rerank", "tei", "rerank"),
+    Post("/similarity", "tei", "similarity"),
+    Post("/tokenize", "tei", "tokenize"),
 )
 
-Answer = tuple[dict[str, Any], str]
-PostHandler = Callable[["Service", Any, float | None], Answer]
+
+class Get(NamedTuple):
+    """A route that is only read: ``handler(service, **parameters of the path)``."""
+
+    path: str
+    module: str
+    handler: str
 
 
-def create_app(service: Service) -> FastAPI:
-    """The application: routes, and every error in one form."""
+GETS: tuple[Get, ...] = (
+    Get("/health", "info", "health"),
+    Get("/info", "info", "describe"),
+    Get("/v1/models", "openai", "models"),
+    Get("/v1/models/{name:path}", "openai", "model"),
+)
+
+
+def create_app(service: Service, allow_origins: Sequence[str] = ()) -> FastAPI:
+    """The application: routes, and every error in the form of its family.
+
+    Browsers may call it from the pages of ``allow_origins``, or of all where that holds ``*``.
+    """
     app = FastAPI(
         title="Embeddings and reranking",
         openapi_url=None,
@@ -62,78 +85,84 @@ def create_app(service: Service) -> FastAPI:
         # Spans and logs would carry requests out of the function, and this one opens no connection.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    _post(app, "/v1/embeddings", service, openai.embeddings)
-    _post(app, "/v1/rerank", service, cohere.rerank)
-    _get(app, "/v1/models", lambda: openai.models(service))
-    _get(app, "/health", lambda: {"status": "ok"})
-    _get(app, "/info", service.info)
+    # Starlette's own routes: bodies are read by fields.py, so FastAPI's analysis of each endpoint's signature
+    # would find nothing, and takes time.
+    for post in POSTS:
+        app.add_route(post.path, _post(service, post), methods=["POST"])
+    for get in GETS:
+        app.add_route(get.path, _get(service, get), methods=["GET"])
     app.add_exception_handler(HTTPException, _on_http_exception)
+    if allow_origins:
+        from starlette.middleware.cors import CORSMiddleware
+
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(allow_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "x-model-fingerprint", "retry-after"],
+        )
     return app
 
 
-def _post(app: FastAPI, path: str, service: Service, handle: PostHandler) -> None:
+def _post(service: Service, post: Post) -> Any:
     async def endpoint(request: Request) -> Response:
         invocation = _invocation(request)
         try:
-            body = parse_json(await request.body())
-            answer, fingerprint = handle(service, body, invocation.deadline)
+            handle = getattr(import_module(f"lambda_app.api.{post.module}"), post.handler)
+            answer, fingerprint = handle(service, parse_json(await request.body()), invocation)
         except Exception as error:
-            return error_response(error, invocation)
-        return _json(answer, 200, {"x-model-fingerprint": fingerprint, "x-request-id": invocation.request_id})
+            return _error(error, request)
+        headers = {"x-request-id": invocation.request_id}
+        if fingerprint:
+            headers["x-model-fingerprint"] = fingerprint
+        return _json(answer, 200, headers)
 
-    app.add_api_route(path, endpoint, methods=["POST"], response_model=None)
+    return endpoint
 
 
-def _get(app: FastAPI, path: str, answer: Callable[[], dict[str, Any]]) -> None:
+def _get(service: Service, get: Get) -> Any:
     async def endpoint(request: Request) -> Response:
-        invocation = _invocation(request)
         try:
-            return _json(answer(), 200, {"x-request-id": invocation.request_id})
+            read = getattr(import_module(f"lambda_app.api.{get.module}"), get.handler)
+            answer = read(service, **request.path_params)
         except Exception as error:
-            return error_response(error, invocation)
+            return _error(error, request)
+        response = _json(answer, 200, {"x-request-id": _invocation(request).request_id})
+        if request.method == "HEAD":
+            # No gateway takes the body away.
+            response.body = b""
+        return response
 
-    app.add_api_route(path, endpoint, methods=["GET"], response_model=None)
+    return endpoint
 
 
-def error_response(error: Exception, invocation: Invocation) -> Response:
-    """Any exception as OpenAI's error object; one that is not the caller's is logged and told without
-    detail."""
-    status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
-    if status == 500:
+def _error(error: Exception, request: Request, *, status: int | None = None) -> Response:
+    """An error as the family's clients read it; one that is not the caller's is logged."""
+    from lambda_app.api.failures import failure
+
+    invocation = _invocation(request)
+    told = failure(error, request.url.path, invocation.request_id, status=status)
+    if told.status == 500:
         invocation.log_fault(error)
-    headers = {"x-request-id": invocation.request_id}
-    if status == 504:
-        headers["retry-after"] = "1"
-    return _json(error_body(error, status), status, headers)
-
-
-def error_body(error: Exception, status: int) -> dict[str, Any]:
-    """``{"error": {message, type, param, code}}``, the form of
-    https://platform.openai.com/docs/guides/error-codes."""
-    known = isinstance(error, LambdaAppError) and status != 500
-    return {
-        "error": {
-            "message": str(error) if known else "internal error: the function's log has the cause",
-            "type": "invalid_request_error" if status < 500 else "server_error",
-            "param": getattr(error, "param", None) if known else None,
-            "code": getattr(error, "code", LambdaAppError.code),
-        }
-    }
+    return _json(told.body, told.status, told.headers)
 
 
 async def _on_http_exception(request: Request, raised: Exception) -> Response:
     """The router's own refusals, in our form."""
     status = getattr(raised, "status_code", 500)
-    headers = {"x-request-id": _invocation(request).request_id, **(getattr(raised, "headers", None) or {})}
+    headers = getattr(raised, "headers", None) or {}
     error: LambdaAppError = RequestError("the request cannot be served")
     if status == 404:
         error = NotFoundError("no such route: see the README for the routes there are")
     elif status == 405:
         error = MethodNotAllowedError(f"this route takes {headers.get('Allow', 'another method')}")
-    return _json(error_body(error, status), status, headers)
+    response = _error(error, request, status=status)
+    response.headers.update(headers)
+    return response
 
 
-def _json(content: dict[str, Any], status: int, headers: dict[str, str]) -> Response:
+def _json(content: Any, status: int, headers: dict[str, str]) -> Response:
     # ensure_ascii off: echoed documents in other scripts would triple in size. Texts with lone surrogates
     # never get this far, so the encoding cannot fail.
     body = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lambda_app.limits import BATCH_TOKENS
-from lambda_app.models.inference import Checkpoint, run_encodings, warm_up
+from lambda_app.models.inference import Checkpoint, OnTruncated, run_encodings, warm_up
 
 if TYPE_CHECKING:
     import numpy as np
 
     from lambda_app.bundle import ModelInfo
     from lambda_app.models.session import Session
-    from lambda_app.models.tokenization import Tokenizer
+    from lambda_app.models.tokenization import Side, Token, Tokenizer
 
 InputType = Literal["query", "passage", "none"]
 
@@ -54,23 +54,51 @@ class Embedder:
         warm_up(self._session, self.model)
 
     def embed(
-        self, texts: Sequence[str], input_type: InputType, *, checkpoint: Checkpoint | None = None
+        self,
+        texts: Sequence[str],
+        input_type: InputType,
+        *,
+        cut: Side = "end",
+        max_tokens: int | None = None,
+        on_truncated: OnTruncated | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> EmbedOutput:
         """Embeds at least one text in the given role.
 
-        ``checkpoint`` is called before each batch with the number of texts done, and may raise to stop.
+        A text of more than the model's tokens, or of more than ``max_tokens`` of its own, loses its ``cut``,
+        never its prompt. ``on_truncated`` may raise instead. ``checkpoint`` is called before each batch with
+        the number of texts done, and may raise to stop.
 
         Raises:
             InferenceError: a vector is not finite.
         """
         prompt = self.model.prompts.get(input_type, "")
-        if prompt:
-            texts = [text if text.startswith(prompt) else prompt + text for text in texts]
-        encodings = self._tokenizer.encode_batch(texts, self.model.max_tokens)
+        head = 0
+        if prompt and (cut == "start" or max_tokens is not None):
+            head = len(self._tokenizer.tokens([prompt], special=False)[0])
+        most = self.model.max_tokens
+        if max_tokens is not None:
+            most = min(most, max_tokens + head + self._tokenizer.special_tokens)
+        encodings = self._tokenizer.encode_batch(self._prompted(texts, prompt), most, cut=cut, head=head)
+        truncated = tuple(index for index, encoding in enumerate(encodings) if encoding.truncated)
+        if truncated and on_truncated is not None:
+            on_truncated(truncated)
         return EmbedOutput(
             vectors=run_encodings(
                 self._session, self.model, encodings, batch_tokens=self._batch_tokens, checkpoint=checkpoint
             ),
             tokens=sum(len(encoding.ids) for encoding in encodings),
-            truncated=tuple(index for index, encoding in enumerate(encodings) if encoding.truncated),
+            truncated=truncated,
         )
+
+    def tokens(self, texts: Sequence[str], input_type: InputType, *, special: bool) -> list[list[Token]]:
+        """The tokens of texts in the given role, uncut; with ``special``, those that the model adds too."""
+        prompted = self._prompted(texts, self.model.prompts.get(input_type, ""))
+        return self._tokenizer.tokens(prompted, special=special)
+
+    @staticmethod
+    def _prompted(texts: Sequence[str], prompt: str) -> Sequence[str]:
+        """Texts with the prompt in front, but for those that a client has put it in front of already."""
+        if not prompt:
+            return texts
+        return [text if text.startswith(prompt) else prompt + text for text in texts]

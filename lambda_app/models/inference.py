@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Called before each batch with the number of items done; raises to stop the work.
 Checkpoint = Callable[[int], None]
+# Called with the indices of items that are longer than the model takes, before anything is run; may raise.
+OnTruncated = Callable[[tuple[int, ...]], None]
 
 
 def run_encodings(

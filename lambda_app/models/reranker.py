@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lambda_app.limits import BATCH_TOKENS
-from lambda_app.models.inference import Checkpoint, run_encodings, warm_up
+from lambda_app.models.inference import Checkpoint, OnTruncated, run_encodings, warm_up
 
 if TYPE_CHECKING:
     import numpy as np
 
     from lambda_app.bundle import ModelInfo
     from lambda_app.models.session import Session
-    from lambda_app.models.tokenization import Tokenizer
+    from lambda_app.models.tokenization import Side, Token, Tokenizer
 
 
 class RerankOutput(NamedTuple):
@@ -52,20 +52,38 @@ class Reranker:
         warm_up(self._session, self.model)
 
     def score(
-        self, query: str, documents: Sequence[str], *, checkpoint: Checkpoint | None = None
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        cut: Side = "end",
+        document_tokens: int | None = None,
+        on_truncated: OnTruncated | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> RerankOutput:
         """Scores at least one document against the query; pairs over the limit are cut longest first.
 
-        ``checkpoint`` is called before each batch with the number of documents done, and may raise to stop.
+        ``cut`` says where, ``document_tokens`` is the most that is read of a document, and ``on_truncated``
+        may raise instead. ``checkpoint`` is called before each batch with the number of documents done, and
+        may raise to stop.
 
         Raises:
             InferenceError: a logit is not finite.
         """
-        encodings = self._tokenizer.encode_pairs(query, documents, self.model.max_tokens)
+        encodings = self._tokenizer.encode_pairs(
+            query, documents, self.model.max_tokens, cut=cut, document_tokens=document_tokens
+        )
+        truncated = tuple(index for index, encoding in enumerate(encodings) if encoding.truncated)
+        if truncated and on_truncated is not None:
+            on_truncated(truncated)
         return RerankOutput(
             logits=run_encodings(
                 self._session, self.model, encodings, batch_tokens=self._batch_tokens, checkpoint=checkpoint
             ),
             tokens=sum(len(encoding.ids) for encoding in encodings),
-            truncated=tuple(index for index, encoding in enumerate(encodings) if encoding.truncated),
+            truncated=truncated,
         )
+
+    def tokens(self, texts: Sequence[str], *, special: bool) -> list[list[Token]]:
+        """The tokens of single texts, uncut; with ``special``, those that the model adds too."""
+        return self._tokenizer.tokens(texts, special=special)

@@ -20,7 +20,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from lambda_app.models.special_tokens import Frame, longest_first, parse_frames
 from lambda_app.models.words import ascii_words, is_plain_ascii, splits_whitespace
@@ -37,6 +37,9 @@ whole ``tokenizer.json`` stays for whoever looks for it; it is not read here."""
 _NO_LIMIT = 1 << 62
 
 Words = Callable[[str], list[str]]
+TokenTexts = Callable[[int], str]
+# Which end of a text goes where it is too long.
+Side = Literal["start", "end"]
 
 
 class TokenizerFiles(Protocol):
@@ -56,6 +59,14 @@ class Encoding(NamedTuple):
     truncated: bool
 
 
+class Token(NamedTuple):
+    """One token; ``special`` ones come from the model's template, not from a text."""
+
+    id: int
+    text: str
+    special: bool
+
+
 class Body(Protocol):
     """Token ids of texts without special tokens, at least the first ``limit`` of each."""
 
@@ -66,11 +77,25 @@ class Body(Protocol):
 class Tokenizer:
     """Encodes single texts and pairs for one model. Safe to share between threads."""
 
-    def __init__(self, body: Body, single: Frame, pair: Frame | None) -> None:
-        """Join a way to tokenize text with the special tokens to put around it."""
+    def __init__(
+        self,
+        body: Body,
+        single: Frame,
+        pair: Frame | None,
+        load_texts: Callable[[], TokenTexts] | None = None,
+    ) -> None:
+        """Join a way to tokenize text with the special tokens to put around it. ``load_texts`` gives the
+        way back from ids, which only :meth:`tokens` needs."""
         self._body = body
         self._single = single
         self._pair = pair
+        self._load_texts = load_texts
+        self._token_text: TokenTexts | None = None
+
+    @property
+    def special_tokens(self) -> int:
+        """How many special tokens stand around a single text."""
+        return self._single.size
 
     def preload(self) -> None:
         """Load what the first text might wait for: the library, for one that is not plain ASCII."""
@@ -84,8 +109,12 @@ class Tokenizer:
         """Token ids of a pair, at most ``max_tokens`` with special tokens. Errors as ``encode_pairs``."""
         return self.encode_pairs(a, [b], max_tokens)[0].ids
 
-    def encode_batch(self, texts: Sequence[str], max_tokens: int) -> list[Encoding]:
+    def encode_batch(
+        self, texts: Sequence[str], max_tokens: int, *, cut: Side = "end", head: int = 0
+    ) -> list[Encoding]:
         """Encode texts, each cut to ``max_tokens`` with special tokens.
+
+        ``cut`` says where; the first ``head`` tokens of a text, such as its prompt, stay in any case.
 
         Raises:
             ValueError: ``max_tokens`` leaves no room for the special tokens, or a text has a lone surrogate.
@@ -95,15 +124,23 @@ class Tokenizer:
         _refuse_surrogates(texts)
         encodings = []
         # One more than fits tells a text that was cut from one that fits exactly.
-        for ids in self._body(texts, room + 1):
-            kept = ids[:room]
+        for ids in self._body(texts, room + 1 if cut == "end" else _NO_LIMIT):
+            kept = _kept(ids, room, cut, head)
             encodings.append(Encoding(frame.fill(kept), frame.types(len(kept)), len(ids) > room))
         return encodings
 
-    def encode_pairs(self, query: str, documents: Sequence[str], max_tokens: int) -> list[Encoding]:
+    def encode_pairs(
+        self,
+        query: str,
+        documents: Sequence[str],
+        max_tokens: int,
+        *,
+        cut: Side = "end",
+        document_tokens: int | None = None,
+    ) -> list[Encoding]:
         """Encode a query with each document, each pair cut to ``max_tokens``, longest first.
 
-        The query is tokenized once.
+        The query is tokenized once. ``document_tokens`` is the most that a document may have of them.
 
         Raises:
             ValueError: the model has no template for pairs, ``max_tokens`` leaves no room for its special
@@ -117,14 +154,48 @@ class Tokenizer:
         _refuse_surrogates(texts)
         # One token more than fits is enough to know the cut, unless the room is odd: then the odd token goes
         # to the longer text, and which that is takes both lengths.
-        limit = room + 1 if room % 2 == 0 else _NO_LIMIT
+        limit = room + 1 if room % 2 == 0 and cut == "end" else _NO_LIMIT
         first, *others = self._body(texts, limit)
         encodings = []
         for second in others:
-            lengths = longest_first(len(first), len(second), room)
-            ids = frame.fill(first[: lengths[0]], second[: lengths[1]])
-            encodings.append(Encoding(ids, frame.types(*lengths), len(first) + len(second) > room))
+            most = len(second) if document_tokens is None else min(len(second), document_tokens)
+            lengths = longest_first(len(first), most, room)
+            ids = frame.fill(_kept(first, lengths[0], cut), _kept(second, lengths[1], cut))
+            truncated = sum(lengths) < len(first) + len(second)
+            encodings.append(Encoding(ids, frame.types(*lengths), truncated))
         return encodings
+
+    def tokens(self, texts: Sequence[str], *, special: bool) -> list[list[Token]]:
+        """The tokens of texts, uncut; with ``special``, those that the model adds too.
+
+        Raises:
+            ValueError: a text has a lone surrogate, or the tokenizer's files cannot be read.
+        """
+        _refuse_surrogates(texts)
+        if self._token_text is None:
+            if self._load_texts is None:
+                raise ValueError("this tokenizer knows no texts of its tokens")
+            self._token_text = self._load_texts()
+        text = self._token_text
+        found = []
+        for ids in self._body(texts, _NO_LIMIT):
+            row = [Token(token, text(token), False) for token in ids]
+            if special:
+                before, after = (
+                    [Token(token, text(token), True) for token in run] for run in self._single.runs
+                )
+                row = [*before, *row, *after]
+            found.append(row)
+        return found
+
+
+def _kept(ids: list[int], room: int, cut: Side, head: int = 0) -> list[int]:
+    if len(ids) <= room:
+        return ids
+    if cut == "end":
+        return ids[:room]
+    head = min(head, room)
+    return ids[:head] + ids[len(ids) - (room - head) :]
 
 
 def _room(frame: Frame, max_tokens: int) -> int:
@@ -179,9 +250,9 @@ def load_tokenizer(model: TokenizerFiles) -> Tokenizer:
         ValueError: a file is not what its name says, or holds a post-processor that is not supported.
     """
     if model.tokenizer_kind == "unigram":
-        return _load_unigram(model.directory)
+        return _load_unigram(model)
     if model.tokenizer_kind == "wordpiece":
-        return _load_wordpiece(model.directory)
+        return _load_wordpiece(model)
     from lambda_app.models.library import LibraryBody, read_library  # imports tokenizers: 10-25 ms
 
     path = model.directory / TOKENIZER_JSON
@@ -191,13 +262,19 @@ def load_tokenizer(model: TokenizerFiles) -> Tokenizer:
         frames = parse_frames(post_processor and json.loads(post_processor.__getstate__()))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return Tokenizer(LibraryBody(library), *frames)
+    return Tokenizer(LibraryBody(library), *frames, partial(_load_texts, model))
 
 
-def _load_unigram(directory: Path) -> Tokenizer:
+def _load_texts(model: TokenizerFiles) -> TokenTexts:
+    from lambda_app.models.token_texts import load_token_texts
+
+    return load_token_texts(model.directory, model.tokenizer_kind)
+
+
+def _load_unigram(model: TokenizerFiles) -> Tokenizer:
     from lambda_app.models.unigram import Unigram  # numpy and marisa_trie, of no use to the library's kind
 
-    path = directory / TOKENIZER_JSON
+    path = model.directory / TOKENIZER_JSON
     try:
         specification: Any = json.loads(path.read_bytes())
         frames = parse_frames(specification["post_processor"])
@@ -210,14 +287,15 @@ def _load_unigram(directory: Path) -> Tokenizer:
 
         return unigram_words(path, split_whitespace=split)
 
-    pieces = Unigram(directory)
-    return Tokenizer(CompiledBody(pieces, str.split if pieces.plain_ascii else None, load_words), *frames)
+    pieces = Unigram(model.directory)
+    body = CompiledBody(pieces, str.split if pieces.plain_ascii else None, load_words)
+    return Tokenizer(body, *frames, partial(_load_texts, model))
 
 
-def _load_wordpiece(directory: Path) -> Tokenizer:
+def _load_wordpiece(model: TokenizerFiles) -> Tokenizer:
     from lambda_app.models.wordpiece import Settings, WordPiece
 
-    path = directory / WORDPIECE_JSON
+    path = model.directory / WORDPIECE_JSON
     try:
         description: Any = json.loads(path.read_bytes())
         frames = parse_frames(description["post_processor"])
@@ -233,8 +311,9 @@ def _load_wordpiece(directory: Path) -> Tokenizer:
 
         return wordpiece_words(normalizer, pattern)
 
-    pieces = WordPiece(directory, settings)
-    return Tokenizer(CompiledBody(pieces, plain_words if plain_ascii else None, load_words), *frames)
+    pieces = WordPiece(model.directory, settings)
+    body = CompiledBody(pieces, plain_words if plain_ascii else None, load_words)
+    return Tokenizer(body, *frames, partial(_load_texts, model))
 
 
 def _refuse_surrogates(texts: Sequence[str]) -> None:

@@ -1,0 +1,139 @@
+"""Errors in the form of each wire family: the one place where they become statuses and bodies.
+
+Loaded with the first error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from lambda_app.errors import (
+    AuthenticationError,
+    DeadlineError,
+    EmptyError,
+    InvalidJSONError,
+    LambdaAppError,
+    LimitError,
+    MethodNotAllowedError,
+    ModelUnavailableError,
+    NotFoundError,
+    RequestError,
+    TextError,
+)
+
+Statuses = tuple[tuple[type[LambdaAppError], int], ...]
+# Most specific first; anything else is our fault and a 500.
+STATUS: Statuses = (
+    (AuthenticationError, 401),
+    (NotFoundError, 404),
+    (MethodNotAllowedError, 405),
+    (ModelUnavailableError, 404),
+    (LimitError, 413),
+    (RequestError, 400),
+    (DeadlineError, 504),
+)
+# The statuses of text-embeddings-inference; what its parser refuses is a 422 there.
+TEI_STATUS: Statuses = (
+    (AuthenticationError, 401),
+    (NotFoundError, 404),
+    (MethodNotAllowedError, 405),
+    (ModelUnavailableError, 424),
+    (LimitError, 413),
+    (EmptyError, 400),
+    (InvalidJSONError, 400),
+    (TextError, 422),
+    (RequestError, 422),
+    (DeadlineError, 504),
+)
+TEI_TYPES: tuple[tuple[type[LambdaAppError], str], ...] = (
+    (EmptyError, "Empty"),
+    (TextError, "Tokenizer"),
+    (ModelUnavailableError, "Backend"),
+    (RequestError, "Validation"),
+    (DeadlineError, "Overloaded"),
+)
+RETRY_AFTER_SECONDS = 1
+
+
+class Told(NamedTuple):
+    """An error as every form tells it."""
+
+    error: Exception
+    status: int
+    message: str
+    code: str
+    param: str | None
+    request_id: str
+
+
+class Failure(NamedTuple):
+    """An error as one family's clients read it."""
+
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str]
+
+
+def failure(error: Exception, path: str, request_id: str, *, status: int | None = None) -> Failure:
+    """Any exception in the form of the family that ``path`` belongs to; one that is not the caller's is told
+    without detail. ``status`` overrides the table's."""
+    form, statuses = FORMS.get(path, (_openai, STATUS))
+    if status is None:
+        status = next((number for kind, number in statuses if isinstance(error, kind)), 500)
+    known = isinstance(error, LambdaAppError) and status != 500
+    told = Told(
+        error=error,
+        status=status,
+        message=str(error) if known else "internal error: the function's log has the cause",
+        code=getattr(error, "code", LambdaAppError.code),
+        param=getattr(error, "param", None) if known else None,
+        request_id=request_id,
+    )
+    headers = {"x-request-id": request_id}
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    elif status == 504:
+        headers["retry-after"] = str(RETRY_AFTER_SECONDS)
+    return Failure(status, form(told), headers)
+
+
+def _openai(told: Told) -> dict[str, Any]:
+    """https://platform.openai.com/docs/guides/error-codes; of every route that no other family has."""
+    return {
+        "error": {
+            "message": told.message,
+            "type": "invalid_request_error" if told.status < 500 else "server_error",
+            "param": told.param,
+            "code": told.code,
+        }
+    }
+
+
+def _embeddings(told: Told) -> dict[str, Any]:
+    """OpenAI's clients read ``error``, Voyage's and Jina's ``detail``."""
+    return {**_openai(told), "detail": told.message}
+
+
+def _rerank(told: Told) -> dict[str, Any]:
+    """Cohere's clients read ``message``, Voyage's and Jina's ``detail``."""
+    return {"id": told.request_id, "message": told.message, "detail": told.message, **_openai(told)}
+
+
+def _cohere(told: Told) -> dict[str, Any]:
+    """https://docs.cohere.com/reference/errors, with a code and the field's name."""
+    return {"id": told.request_id, "message": told.message, "code": told.code, "param": told.param}
+
+
+def _tei(told: Told) -> dict[str, Any]:
+    """https://huggingface.github.io/text-embeddings-inference, with a code and the field's name."""
+    error_type = next((name for kind, name in TEI_TYPES if isinstance(told.error, kind)), "Backend")
+    return {"error": told.message, "error_type": error_type, "code": told.code, "param": told.param}
+
+
+FORMS: Mapping[str, tuple[Callable[[Told], dict[str, Any]], Statuses]] = {
+    "/v1/embeddings": (_embeddings, STATUS),
+    "/v1/rerank": (_rerank, STATUS),
+    **dict.fromkeys(("/v2/rerank", "/v1/embed", "/v2/embed"), (_cohere, STATUS)),
+    **dict.fromkeys(("/", "/embed", "/rerank", "/similarity", "/tokenize"), (_tei, TEI_STATUS)),
+}
