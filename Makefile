@@ -10,7 +10,7 @@ UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check serve build verify bench bench-quick soak lock clean build-venv dev-venv
+.PHONY: help demo test check serve build verify image bench bench-quick soak lock clean build-venv dev-venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ build: build-venv ## build the production models into models/ (CONFIG=models.min
 
 verify: build-venv ## hash every file of the bundle in models/
 	@$(RUN) build_models.py --verify models
+
+image: ## build the function's image (BUNDLE_FROM=prebuilt takes models/; the README lists what else)
+	@$(PYTHON) -m scripts.image
 
 bench: dev-venv ## the cold start beside its alternatives
 	@$(RUN) -m benchmarks.coldstart
