@@ -10,7 +10,7 @@ UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check serve build verify image bench bench-quick soak lock clean build-venv dev-venv
+.PHONY: help demo test check test-clients serve build verify image bench bench-quick soak lock clean build-venv dev-venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ check: dev-venv ## ruff, mypy and the fast tests: before each commit
 	@$(VENV)/ruff format --check --quiet .
 	@$(VENV)/mypy
 	@$(RUN) -m pytest -q -m "not image and not soak and not long and not emulator"
+
+test-clients: dev-venv ## official clients, unmodified, against the function over HTTP
+	@$(RUN) -m scripts.clients -q
 
 serve: build-venv ## the function on http://localhost:8000 (PORT=9000 for another)
 	@$(RUN) -m scripts.embedded_bundle
@@ -56,6 +59,7 @@ lock: dev-venv ## resolve requirements/*.txt anew from pyproject.toml (LOCK_FLAG
 	@$(UV_COMPILE) pyproject.toml -o requirements/runtime.txt
 	@$(UV_COMPILE) pyproject.toml --extra build -c requirements/runtime.txt -o requirements/build.txt
 	@$(UV_COMPILE) pyproject.toml --extra build --extra dev -c requirements/build.txt -o requirements/dev.txt
+	@$(UV_COMPILE) --no-config requirements/clients.in -o requirements/clients.txt
 
 clean: ## remove models/, .cache and what tools left; .venv stays
 	@rm -rf models .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -44,8 +44,8 @@ def embed(service: Service, body: Any, invocation: Invocation) -> tuple[list[Any
     """
     body = fields.json_object(body)
     fields.reject_unknown(body, EMBED)
-    if not fields.optional_flag(body, "normalize", default=True):
-        raise FieldError("normalize must be true: vectors have length 1 here", param="normalize")
+    # Vectors leave the model at length 1. Haystack's clients send false by default, and have to work too.
+    fields.optional_flag(body, "normalize")
     result = service.embed(
         EmbedRequest(
             texts=_inputs(body, service.limits.embed_texts),

@@ -1,0 +1,113 @@
+"""Official clients against the function: ``python -m scripts.clients [pytest's arguments]``.
+
+The function runs under the Runtime Interface Emulator; in front of it stands what turns HTTP into gateway
+events, and in front of that the clients, unmodified, in an environment of their own
+(``requirements/clients.txt``). The model is the embedded one with the prompts of e5, so that a role that got
+lost on the way would show, and keys are asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lambda_app.bundle import MANIFEST, Bundle, checksum, read_manifest
+from scripts.embedded_bundle import MODELS, ensure_bundle
+from scripts.rie import ROOT, Emulator
+from scripts.serve import GatewayServer
+
+LOCK = ROOT / "requirements" / "clients.txt"
+VENV = ROOT / ".venvs" / "clients"
+TESTS = ROOT / "tests" / "clients"
+PAGE = ROOT / "docs" / "CLIENTS.md"
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+PROMPTS = {"query": "query: ", "passage": "passage: "}
+# The key that the page's snippets use.
+KEY = "my-key"
+
+
+def main(arguments: list[str]) -> int:
+    python = ensure_environment()
+    with tempfile.TemporaryDirectory() as directory, function(prompted_bundle(Path(directory))) as address:
+        environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": directory,
+            "FUNCTION_URL": address,
+            "FUNCTION_KEY": KEY,
+            "CLIENTS_PAGE": str(PAGE),
+            # Nothing leaves this machine: see the guard in conftest.py too.
+            "HAYSTACK_TELEMETRY_ENABLED": "False",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "LANGSMITH_TRACING": "false",
+            "DO_NOT_TRACK": "1",
+        }
+        command = [str(python), "-m", "pytest", str(TESTS), *arguments]
+        return subprocess.run(command, env=environment, check=False).returncode
+
+
+def ensure_environment() -> Path:
+    """The Python of the clients' environment, made anew when the lock has changed."""
+    python, stamp = VENV / "bin" / "python", VENV / ".installed"
+    wanted = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return python
+    print(f"making {VENV.relative_to(ROOT)} ({LOCK.relative_to(ROOT)})", file=sys.stderr)
+    uv = str(Path(sys.executable).with_name("uv"))
+    subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(VENV)], check=True)
+    install = [uv, "pip", "install", "--quiet", "--no-config", "--python", str(python), "--no-deps"]
+    install += ["--require-hashes", "--only-binary", ":all:", "-r", str(LOCK)]
+    subprocess.run(install, check=True)
+    stamp.write_text(wanted, encoding="utf-8")
+    return python
+
+
+def prompted_bundle(directory: Path) -> Path:
+    """The embedded bundle, linked into ``directory``, with prompts written into its manifest."""
+    try:
+        embedding = Bundle.open(MODELS).embedding
+        foreign = embedding is None or embedding.id != MINILM
+    except Exception:  # none there yet
+        foreign = False
+    source = ensure_bundle(ROOT / ".cache" / "test-models" if foreign else MODELS).directory
+    bundle = directory / "models"
+    shutil.copytree(source, bundle, copy_function=os.symlink)
+    manifest = read_manifest(source)
+    manifest["models"]["embedding"]["prompts"] = PROMPTS
+    manifest["checksum"] = checksum(manifest)
+    (bundle / MANIFEST).unlink()
+    (bundle / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    return bundle
+
+
+@contextmanager
+def function(bundle: Path) -> Iterator[str]:
+    """Address of the function under the emulator, behind what stands in for API Gateway."""
+    environment = {
+        "MODEL_DIR": str(bundle),
+        "LOG_LEVEL": "ERROR",
+        "API_KEYS_SHA256": hashlib.sha256(KEY.encode()).hexdigest(),
+    }
+    with Emulator(environment) as emulator:
+        server = GatewayServer(("127.0.0.1", 0), lambda event, context: emulator.invoke(event))
+        # One request at a time, as an execution environment serves them; others wait for their turn.
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
