@@ -3,19 +3,18 @@ layer."""
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lambda_app.api import gateway
-from lambda_app.api.direct import DirectDoor
+from lambda_app.api.direct import DirectDoor, error_object
+from lambda_app.api.sizes import check_size
 from lambda_app.errors import (
     DeadlineError,
     LambdaAppError,
     RequestError,
-    ResponseTooLargeError,
     UnsupportedEventError,
 )
 from lambda_app.invocation import Invocation
@@ -24,6 +23,7 @@ from lambda_app.service import Service, Tally
 if TYPE_CHECKING:
     from mangum import Mangum
 
+    from lambda_app.api.queue import Sink
     from lambda_app.coldstart import PhaseClock
     from lambda_app.logs import JsonLog
     from lambda_app.settings import Settings
@@ -36,12 +36,20 @@ class Dispatcher:
     """The handler that Lambda calls, one event at a time."""
 
     def __init__(self, service: Service, settings: Settings, log: JsonLog, clock: PhaseClock) -> None:
+        """Raises:
+        ConfigurationError: RESULT_SINK names no function.
+        """
         self._service = service
         self._settings = settings
         self._log = log
         self._clock = clock
         self._direct = DirectDoor(service)
         self._adapter: Mangum | None = None
+        self._sink: Sink | None = None
+        if settings.result_sink is not None:
+            from lambda_app.api.queue import load_sink
+
+            self._sink = load_sink(settings.result_sink)
         self._cold = True
 
     def open_http(self) -> Mangum:
@@ -82,22 +90,37 @@ class Dispatcher:
         return answer
 
     def _answer(self, event: Any, context: Any, invocation: Invocation) -> tuple[str, Any, str]:
+        answer: Any
         if gateway.is_http(event):
             answer = self._http(event, context, invocation.over_http())
             return "http", answer, str(answer["statusCode"])
         if _is_warm_up(event):
             return "ping", {"ok": True}, "ok"
-        if _is_queue(event):
-            return "queue", self._refuse_queue(event, invocation), "unsupported_event"
+        door = "direct"
         try:
-            if not (isinstance(event, dict) and "action" in event):
-                raise UnsupportedEventError(
-                    "the event is not HTTP and has no action: the README lists events"
-                )
-            answer = self._direct(event, invocation.deadline)
-            self._check_size(answer, self._service.limits.response_bytes)
+            if isinstance(event, dict) and "action" in event:
+                answer = self._direct(event, invocation.deadline)
+            else:
+                # Loaded by the first batch: one that answers single events never needs it.
+                from lambda_app.api import batch, queue
+
+                if queue.is_queue(event):
+                    done = queue.answer_queue(self._direct, event, invocation, self._sink, self._log)
+                    outcome = f"{done.failed} of {done.total} failed" if done.failed else "ok"
+                    return "queue", done.answer, outcome
+                door = "batch"
+                if batch.is_items(event):
+                    answer = batch.answer_items(self._direct, self._service, event, invocation.deadline)
+                elif batch.is_list(event):
+                    answer = batch.answer_list(self._direct, event, invocation.deadline)
+                else:
+                    raise UnsupportedEventError(
+                        "the event is not HTTP and has no action: the README lists events"
+                    )
+            limit = _response_limit(event, self._service.limits.response_bytes)
+            check_size(answer, limit, _items(event, self._service.tally.items))
         except (RequestError, DeadlineError) as error:
-            return "direct", _direct_error(error), error.code
+            return door, error_object(error), error.code
         except Exception as error:
             invocation.log_fault(error)
             # The original may quote a caller's text in its message, and awslambdaric logs and returns
@@ -105,7 +128,7 @@ class Dispatcher:
             if isinstance(error, LambdaAppError):
                 raise
             raise LambdaAppError("internal error: the function's log has the cause") from None
-        return "direct", answer, "ok"
+        return door, answer, "ok"
 
     def _http(self, event: Mapping[str, Any], context: Any, invocation: Invocation) -> dict[str, Any]:
         adapter = self.open_http()
@@ -121,7 +144,7 @@ class Dispatcher:
                 check_key(clean, self._settings.api_keys)
             gateway.normalise_body(clean)
             answer = adapter({**clean, INVOCATION: invocation}, context)
-            self._check_size(answer, gateway.response_limit(event))
+            check_size(answer, gateway.response_limit(event), self._service.tally.items)
         except Exception as error:
             from lambda_app.api.failures import failure
 
@@ -132,55 +155,21 @@ class Dispatcher:
             return gateway.response(event, told.status, told.body, headers)
         return answer
 
-    def _check_size(self, answer: Mapping[str, Any], limit: int) -> None:
-        """Lambda ends the process over an answer past its limit, so it is measured, exactly where it could
-        matter."""
-        if _rough_size(answer) <= limit:
-            return
-        size = len(json.dumps(answer))
-        if size > limit:
-            items = self._service.tally.items
-            fit = items * limit // size
-            raise ResponseTooLargeError(
-                f"the answer has {size} bytes, {limit} fit: send about {fit} of these {items} items at a "
-                "time, or ask for base64"
-            )
-
-    def _refuse_queue(self, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
-        """Reports every message as failed: anything else would delete messages that nobody has handled."""
-        self._log.error("queue_unsupported", request_id=invocation.request_id, messages=len(event["Records"]))
-        failures = [{"itemIdentifier": record.get("messageId")} for record in event["Records"]]
-        return {"batchItemFailures": failures}
-
 
 def _is_warm_up(event: Any) -> bool:
     source = event.get("source") if isinstance(event, dict) and "action" not in event else None
     return isinstance(source, str) and source in WARM_UP_SOURCES
 
 
-def _is_queue(event: Any) -> bool:
-    records = event.get("Records") if isinstance(event, dict) else None
-    return (
-        isinstance(records, list)
-        and bool(records)
-        and all(isinstance(record, dict) and record.get("eventSource") == "aws:sqs" for record in records)
-    )
+def _items(event: Any, done: int) -> int:
+    """How many items the caller can send fewer of: its own count, for a batch."""
+    if isinstance(event, list):
+        return len(event)
+    return len(event["Items"]) if "Items" in event else done
 
 
-def _direct_error(error: LambdaAppError) -> dict[str, Any]:
-    detail: dict[str, Any] = {"code": error.code, "message": error.message, "param": error.param}
-    if isinstance(error, DeadlineError):
-        detail |= {"done": error.done, "total": error.total}
-    return {"error": detail}
-
-
-def _rough_size(answer: Mapping[str, Any]) -> int:
-    """An upper bound of the answer's JSON size that costs next to nothing."""
-    if "body" in answer:
-        # Every character of the body might be escaped, in the worst case to two surrogates of six bytes.
-        body = answer["body"]
-        return len(body) * (2 if body.isascii() else 12) + 16_384
-    vectors = answer.get("embeddings") or [""]
-    per_vector = len(vectors[0]) * (1 if isinstance(vectors[0], str) else 26)
-    # Rerank results and info are far below any limit.
-    return len(vectors) * (per_vector + 4) + len(answer.get("truncated", ())) * 8 + 262_144
+def _response_limit(event: Any, limit: int) -> int:
+    """What the caller says that its own envelope holds, if that is less than Lambda's."""
+    source = event.get("BatchInput", event) if isinstance(event, dict) else None
+    asked = source.get("max_response_bytes") if isinstance(source, dict) else None
+    return min(asked, limit) if isinstance(asked, int) else limit

@@ -55,9 +55,14 @@ class LimitError(RequestError):
 
 
 class ResponseTooLargeError(LimitError):
-    """The answer would pass what the caller's envelope can carry."""
+    """The answer would pass what the caller's envelope can carry. ``fit`` items would not, where that is
+    known."""
 
     code = "response_too_large"
+
+    def __init__(self, message: str, *, param: str | None = None, fit: int | None = None) -> None:
+        super().__init__(message, param=param)
+        self.fit = fit
 
 
 class UnsupportedEventError(RequestError):

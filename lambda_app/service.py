@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from lambda_app.cpu import cpu_features, is_checked
 from lambda_app.errors import (
     DeadlineError,
     EmptyError,
@@ -41,6 +40,8 @@ BYTES_PER_NUMBER = {
     "binary": 2 / 8,
     "ubinary": 2 / 8,
 }
+# Time to write one number of a vector as JSON, for us and again for Lambda's runtime client.
+SECONDS_PER_NUMBER = 2e-6
 # The least that one token takes, as in {"id":1,"text":"a","special":false,"start":null,"stop":null}.
 BYTES_PER_TOKEN = 60
 
@@ -49,7 +50,8 @@ class EmbedRequest(NamedTuple):
     """``dimensions`` of None gives the model's own, fewer only what the model was trained for;
     ``encodings`` are names of :data:`BYTES_PER_NUMBER`, for how the answer will write each vector;
     ``max_tokens`` is the most that is read of a text; ``deadline`` is on :func:`time.monotonic`'s clock;
-    ``field`` and ``dimensions_field`` are what the caller calls the texts and the dimensions, for errors."""
+    ``field`` and ``dimensions_field`` are what the caller calls the texts and the dimensions, for errors;
+    ``response_bytes`` is the most that its envelope holds, where that is less than Lambda's."""
 
     texts: Sequence[str]
     input_type: InputType
@@ -60,6 +62,7 @@ class EmbedRequest(NamedTuple):
     deadline: float | None = None
     field: str = "texts"
     dimensions_field: str = "dimensions"
+    response_bytes: int | None = None
 
 
 class EmbedResult(NamedTuple):
@@ -128,15 +131,16 @@ class Service:
         embedder = self._runtime.embedder
         dimensions = _check_dimensions(embedder.model, request.dimensions, request.dimensions_field)
         self._check_answer_fits(request, dimensions)
+        checkpoint = _checkpoint(_before_writing(request, dimensions), len(request.texts))
         output = embedder.embed(
             request.texts,
             request.input_type,
             cut=_side(request.truncate),
             max_tokens=request.max_tokens,
             on_truncated=_refusal(request.truncate, request.field),
-            checkpoint=_checkpoint(request.deadline, len(request.texts)),
+            checkpoint=checkpoint,
         )
-        self.tally = Tally(len(request.texts), output.tokens)
+        self._count(len(request.texts), output.tokens)
         return EmbedResult(
             embedder.model.id,
             embedder.model.fingerprint,
@@ -162,7 +166,7 @@ class Service:
         bi_encoder = self._runtime.bundle.rerank_kind == "bi-encoder" and self._runtime.serves("reranker")
         rank = self._rank_by_cosine if bi_encoder else self._rank_by_cross_encoder
         result = rank(request)
-        self.tally = Tally(len(request.documents), result.tokens)
+        self._count(len(request.documents), result.tokens)
         return result
 
     def _rank_by_cross_encoder(self, request: RerankRequest) -> RerankResult:
@@ -186,7 +190,11 @@ class Service:
         checkpoint = _checkpoint(request.deadline, len(request.documents))
         cut = _side(request.truncate)
         query = embedder.embed(
-            [request.query], "query", cut=cut, on_truncated=_refusal(request.truncate, "query", single=True)
+            [request.query],
+            "query",
+            cut=cut,
+            on_truncated=_refusal(request.truncate, "query", single=True),
+            checkpoint=_checkpoint(request.deadline, len(request.documents), query=True),
         )
         documents = embedder.embed(
             request.documents,
@@ -222,8 +230,11 @@ class Service:
             raise ResponseTooLargeError(
                 f"{count} tokens cannot fit one answer: send fewer texts", param=field
             )
-        self.tally = Tally(len(texts), count)
+        self._count(len(texts), count)
         return found
+
+    def _count(self, items: int, tokens: int) -> None:
+        self.tally = Tally(self.tally.items + items, self.tally.tokens + tokens)
 
     def models(self) -> list[ModelInfo]:
         """The models this function serves, embedding first."""
@@ -237,15 +248,14 @@ class Service:
         phases."""
         runtime = self._runtime
         clock = runtime.clock
-        features = cpu_features()
         return {
-            "models": {model.role: _describe(model, features) for model in self.models()},
+            "models": {model.role: _describe(model) for model in self.models()},
             "rerank_kind": runtime.bundle.rerank_kind if runtime.serves("reranker") else None,
             "build": dict(runtime.bundle.build),
             "threads": runtime.threads,
             "memory_mb": runtime.settings.memory_mb,
             "initialization_type": runtime.settings.initialization_type,
-            "cpu": {"architecture": platform.machine(), "features": features},
+            "cpu": {"architecture": platform.machine(), "features": cpu_features()},
             "versions": {"python": platform.python_version(), **_library_versions()},
             "limits": self.limits._asdict(),
             "cold_start": {"phases_ms": clock.milliseconds(), "spans_ms": clock.spans()},
@@ -263,30 +273,56 @@ class Service:
                 param=field,
             )
         for index, text in enumerate(texts):
-            where = field if most == 1 else f"{field}[{index}]"
-            if not text:
-                raise TextError(f"{where} is empty", param=where)
-            if len(text) > self.limits.text_characters:
-                most_characters = self.limits.text_characters
-                raise LimitError(
-                    f"{where} has {len(text)} characters, a text may have {most_characters}: split it",
-                    param=where,
-                )
-            if "\0" in text:
-                raise TextError(f"{where} contains a NUL character: remove it", param=where)
-            if not (text.isascii() or _encodable(text)):
-                raise TextError(f"{where} contains a lone surrogate, which is no Unicode text", param=where)
+            self.check_text(text, field if most == 1 else f"{field}[{index}]")
+
+    def check_text(self, text: str, where: str) -> None:
+        """Refuses a text that cannot be served, whatever it comes with.
+
+        Raises:
+            TextError, LimitError: naming it as ``where``.
+        """
+        if not text:
+            raise TextError(f"{where} is empty", param=where)
+        if len(text) > self.limits.text_characters:
+            most_characters = self.limits.text_characters
+            raise LimitError(
+                f"{where} has {len(text)} characters, a text may have {most_characters}: split it",
+                param=where,
+            )
+        if "\0" in text:
+            raise TextError(f"{where} contains a NUL character: remove it", param=where)
+        if not (text.isascii() or _encodable(text)):
+            raise TextError(f"{where} contains a lone surrogate, which is no Unicode text", param=where)
 
     def _check_answer_fits(self, request: EmbedRequest, dimensions: int) -> None:
         per_text = dimensions * sum(BYTES_PER_NUMBER[encoding] for encoding in request.encodings)
-        most = int(self.limits.response_bytes / per_text)
+        room = min(self.limits.response_bytes, request.response_bytes or self.limits.response_bytes)
+        most = int(room / per_text)
         if len(request.texts) > most:
             cure = ", or ask for base64" if "float" in request.encodings else ""
             raise ResponseTooLargeError(
-                f"the vectors of {len(request.texts)} texts cannot fit an answer of "
-                f"{self.limits.response_bytes} bytes: send at most {most}{cure}",
+                f"the vectors of {len(request.texts)} texts cannot fit an answer of {room} bytes: "
+                f"send at most {most}{cure}",
                 param=request.field,
+                fit=most,
             )
+
+
+def cpu_features() -> list[str]:
+    """The instruction sets of this CPU that matter for quantized models, as Linux names them."""
+    relevant = {
+        *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "fma", "f16c"),
+        *("asimd", "asimddp", "i8mm", "sve", "bf16"),
+    }
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as stream:
+            for line in stream:
+                name, _, value = line.partition(":")
+                if name.strip() in {"flags", "Features"}:
+                    return sorted(relevant.intersection(value.split()))
+    except OSError:
+        pass
+    return []
 
 
 def _library_versions() -> dict[str, str]:
@@ -295,7 +331,7 @@ def _library_versions() -> dict[str, str]:
     return {name: str(version) for name, version in loaded.items() if version is not None}
 
 
-def _describe(model: ModelInfo, features: Sequence[str]) -> dict[str, Any]:
+def _describe(model: ModelInfo) -> dict[str, Any]:
     return {
         "id": model.id,
         "revision": model.source.get("revision"),
@@ -310,7 +346,6 @@ def _describe(model: ModelInfo, features: Sequence[str]) -> dict[str, Any]:
             "scheme": model.quantization.scheme,
             "weight_bits": model.quantization.weight_bits,
             "instruction_sets": list(model.quantization.instruction_sets),
-            "checked_for_this_cpu": is_checked(model.quantization.instruction_sets, features),
         },
         "tokenizer": model.tokenizer_kind,
         "fingerprint": model.fingerprint,
@@ -319,12 +354,14 @@ def _describe(model: ModelInfo, features: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _checkpoint(deadline: float | None, total: int) -> Checkpoint | None:
+def _checkpoint(deadline: float | None, total: int, *, query: bool = False) -> Checkpoint | None:
     if deadline is None:
         return None
 
-    def check(done: int) -> None:
-        if time.monotonic() >= deadline:
+    def check(done: int, seconds: float = 0.0) -> None:
+        if time.monotonic() + seconds >= deadline:
+            # A query is no item: without it there is none done.
+            done = 0 if query else done
             raise DeadlineError(
                 f"time ran out after {done} of {total} items: send fewer, or give the function more time",
                 done=done,
@@ -332,6 +369,14 @@ def _checkpoint(deadline: float | None, total: int) -> Checkpoint | None:
             )
 
     return check
+
+
+def _before_writing(request: EmbedRequest, dimensions: int) -> float | None:
+    """The deadline, less what it takes to write the vectors as JSON once they are there."""
+    if request.deadline is None:
+        return None
+    numbers = len(request.texts) * dimensions * sum(encoding != "base64" for encoding in request.encodings)
+    return request.deadline - numbers * SECONDS_PER_NUMBER
 
 
 def _side(truncate: Truncate) -> Side:

@@ -37,6 +37,7 @@ class Settings(NamedTuple):
     api_base_path: str
     import_pack: str | None
     api_keys: tuple[str, ...]
+    result_sink: str | None
     cors_allow_origins: tuple[str, ...]
     log_level: int
 
@@ -59,6 +60,7 @@ class Settings(NamedTuple):
             api_base_path=_base_path(environ),
             import_pack=environ.get("IMPORT_PACK") or None,
             api_keys=_hashes(environ, "API_KEYS_SHA256"),
+            result_sink=_result_sink(environ),
             cors_allow_origins=_origins(environ),
             log_level=_log_level(environ),
         )
@@ -127,6 +129,18 @@ def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
                 param="CORS_ALLOW_ORIGINS",
             )
     return origins
+
+
+def _result_sink(environ: Mapping[str, str]) -> str | None:
+    value = environ.get("RESULT_SINK")
+    if not value:
+        return None
+    module, colon, function = value.partition(":")
+    if not (colon and function.isidentifier() and all(part.isidentifier() for part in module.split("."))):
+        raise ConfigurationError(
+            "RESULT_SINK must be module:function, such as my_package.results:store", param="RESULT_SINK"
+        )
+    return value
 
 
 def _base_path(environ: Mapping[str, str]) -> str:

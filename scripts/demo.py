@@ -20,7 +20,8 @@ from scripts.rie import ROOT, Emulator, EmulatorError, can_emulate, ensure_binar
 
 EVENTS = (
     *("direct-ping", "direct-embed", "direct-rerank", "http-v2-embed", "http-v2-rerank", "rest-v1-embed"),
-    *("function-url-embed", "alb-rerank", "scheduled", "direct-info", "malformed"),
+    *("function-url-embed", "alb-rerank", "step-functions-embed", "step-functions-rerank", "sqs-batch"),
+    *("pipes-sqs", "scheduled", "direct-info", "malformed"),
 )
 QUERY = "Why does my bread not rise?"
 PASSAGES = (
@@ -130,6 +131,8 @@ def show_cold_start(invoke: Invoke, first: float) -> None:
 
 def failed(answer: Any) -> bool:
     """Whether an answer, from whatever door, is an error."""
+    if isinstance(answer, list):
+        return not answer or all(map(failed, answer))
     if not isinstance(answer, dict) or "errorMessage" in answer or "error" in answer:
         return True
     return int(answer.get("statusCode", 200)) >= 400
@@ -137,8 +140,14 @@ def failed(answer: Any) -> bool:
 
 def in_short(answer: Any) -> str:
     """One line about an answer."""
+    if isinstance(answer, dict) and "answers" in answer:
+        answer = answer["answers"]
+    if isinstance(answer, list):
+        return f"{len(answer)} answers, {sum(map(failed, answer))} of them errors"
     if not isinstance(answer, dict):
         return clip(repr(answer), 80)
+    if "batchItemFailures" in answer:
+        return f"{len(answer['batchItemFailures'])} of the messages failed"
     if "statusCode" in answer:
         body = answer.get("body", "")
         text = base64.b64decode(body).decode() if answer.get("isBase64Encoded") else body
@@ -146,7 +155,7 @@ def in_short(answer: Any) -> str:
     if "embeddings" in answer:
         vectors = answer["embeddings"]
         return f"{len(vectors)} vectors of {answer['dimensions']}: {numbers(vectors[0])}"
-    if answer.get("object") == "list":
+    if "data" in answer and "results" not in answer:
         vectors = [entry["embedding"] for entry in answer["data"]]
         first = numbers(vectors[0])
         return f"{len(vectors)} vectors: {first}" if len(vectors) > 1 else f"1 vector: {first}"

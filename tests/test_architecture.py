@@ -19,7 +19,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lambda_app.handler",),
     ("lambda_app.start",),
     ("lambda_app.dispatch",),
-    ("lambda_app.api.http", "lambda_app.api.keys"),
+    ("lambda_app.api.http", "lambda_app.api.keys", "lambda_app.api.queue"),
+    ("lambda_app.api.batch", "lambda_app.api.sizes"),
     (
         *("lambda_app.api.direct", "lambda_app.api.gateway", "lambda_app.api.failures"),
         *("lambda_app.api.openai", "lambda_app.api.cohere", "lambda_app.api.tei"),
@@ -38,7 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lambda_app.models",),
     ("lambda_app.invocation", "lambda_app.snapshot"),
     ("lambda_app.logs", "lambda_app.coldstart", "lambda_app.import_pack"),
-    ("lambda_app.bundle", "lambda_app.settings", "lambda_app.limits", "lambda_app.cpu"),
+    ("lambda_app.bundle", "lambda_app.settings", "lambda_app.limits"),
     ("lambda_app.errors", "lambda_app"),
 )
 
@@ -56,13 +57,7 @@ OWNERS = {
 # Arrays are the common tongue of the core.
 NUMPY = ("lambda_app.models", "lambda_app.service", "lambda_app.api.vectors")
 # Modules that the build may use, to describe a bundle and to prove it with the code that will run it.
-FOR_THE_BUILD = (
-    "lambda_app.bundle",
-    "lambda_app.models",
-    "lambda_app.errors",
-    "lambda_app.limits",
-    "lambda_app.cpu",
-)
+FOR_THE_BUILD = ("lambda_app.bundle", "lambda_app.models", "lambda_app.errors", "lambda_app.limits")
 
 
 @cache

@@ -161,6 +161,55 @@ def test_warm_up(emulator: Emulator, name: str) -> None:
     assert emulator.invoke(read_event(name)) == {"ok": True}
 
 
+def test_a_batch_of_texts(emulator: Emulator) -> None:
+    event = read_event("step-functions-embed.json")
+    answer = emulator.invoke(event)
+    texts = [item["text"] for item in event["Items"]]
+    assert [vector is None for vector in answer["embeddings"]] == [not text for text in texts]
+    assert_vectors([vector for vector in answer["embeddings"] if vector], [text for text in texts if text])
+    (error,) = answer["errors"]
+    assert (error["index"], error["code"], error["param"]) == (1, "invalid_text", "Items[1]")
+    assert emulator.invoke(event) == answer
+
+
+def test_a_batch_of_requests(emulator: Emulator) -> None:
+    event = read_event("step-functions-rerank.json")
+    answers = emulator.invoke(event)["answers"]
+    for item, answer in zip(event["Items"], answers, strict=True):
+        assert answer["id"] == item["id"]
+        assert_scores(answer["results"], "score", item["query"], item["documents"], 1)
+
+
+def test_a_queue(emulator: Emulator) -> None:
+    event = read_event("sqs-batch.json")
+    poison = event["Records"][1]["messageId"]
+    assert emulator.invoke(event) == {"batchItemFailures": [{"itemIdentifier": poison}]}
+
+
+def test_a_pipe(emulator: Emulator) -> None:
+    event = read_event("pipes-sqs.json")
+    answers = emulator.invoke(event)
+    assert [answer["messageId"] for answer in answers] == [record["messageId"] for record in event]
+    first, second, third = answers
+    assert_vectors(first["embeddings"], json.loads(event[0]["body"])["texts"])
+    assert (second["id"], second["error"]["code"]) == ("doc-2", "unknown_field")
+    assert third["results"][0]["index"] == 1
+
+
+def test_an_answer_past_the_callers_envelope_tells_how_many_items_fit(emulator: Emulator) -> None:
+    texts = [f"text {index}" for index in range(300)]
+    for encoding in ("float", "base64"):
+        shared = {"action": "embed", "encoding": encoding, "max_response_bytes": 262_144}
+        error = emulator.invoke({"BatchInput": shared, "Items": texts})["error"]
+        while error:
+            assert error["code"] == "response_too_large"
+            fit = error["fit"]
+            raw = emulator.post(json.dumps({"BatchInput": shared, "Items": texts[:fit]}).encode())
+            error = json.loads(raw).get("error")
+        assert len(raw) <= 262_144
+        assert emulator.invoke({"BatchInput": shared, "Items": texts[: fit + 3]})["error"]
+
+
 def test_malformed(emulator: Emulator) -> None:
     answer = emulator.invoke(read_event("malformed.json"))
     assert answer["error"].pop("message")
@@ -331,7 +380,8 @@ def test_http_mistakes_are_typed_and_harmless(emulator: Emulator, event: Any, st
     answer = json.loads(raw)
     assert answer["statusCode"] == status
     body = body_of(answer)
-    assert body.keys() == {"error"}
+    # Beside it, what clients of the other families on a route read.
+    assert {"error"} <= body.keys() <= {"error", "detail", "id", "message"}
     assert body["error"].keys() == {"message", "type", "param", "code"}
     assert (body["error"]["type"], body["error"]["code"]) == ("invalid_request_error", code)
     assert_small_and_silent(raw)
@@ -372,7 +422,7 @@ def test_an_answer_past_the_limit_is_refused_before_lambda_ends_the_process(emul
     )
 
 
-def test_sqs_messages_are_reported_as_failed_not_lost(emulator: Emulator) -> None:
+def test_sqs_messages_that_are_no_events_are_reported_as_failed_not_lost(emulator: Emulator) -> None:
     records = [{"messageId": f"id-{index}", "eventSource": "aws:sqs", "body": SECRET} for index in range(3)]
     answer = emulator.invoke({"Records": records})
     assert answer == {"batchItemFailures": [{"itemIdentifier": f"id-{index}"} for index in range(3)]}

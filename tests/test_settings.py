@@ -70,6 +70,9 @@ def test_configured_threads_win() -> None:
         ("API_KEYS_SHA256", "A" * 64),
         ("API_KEYS_SHA256", "0" * 63 + "٣"),
         ("LOG_LEVEL", "loud"),
+        ("RESULT_SINK", "store"),
+        ("RESULT_SINK", "a-b:store"),
+        ("RESULT_SINK", "a:b.c"),
     ],
 )
 def test_values_that_cannot_be_used_name_the_variable(name: str, value: str) -> None:

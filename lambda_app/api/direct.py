@@ -7,10 +7,23 @@ from typing import Any
 
 from lambda_app.api import fields, info, roles
 from lambda_app.api.vectors import encode_vectors
-from lambda_app.errors import FieldError
+from lambda_app.errors import DeadlineError, FieldError, LambdaAppError, ResponseTooLargeError
 from lambda_app.service import EmbedRequest, RerankRequest, Service
 
 ENCODINGS = ("float", "base64")
+SHARED_FIELDS = ("action", "model", "max_response_bytes")
+EMBED_FIELDS = (*SHARED_FIELDS, "texts", "input_type", "encoding", "dimensions")
+RERANK_FIELDS = (*SHARED_FIELDS, "query", "documents", "top_n", "raw_scores")
+
+
+def error_object(error: LambdaAppError) -> dict[str, Any]:
+    """A typed error as direct invocation answers it."""
+    detail: dict[str, Any] = {"code": error.code, "message": error.message, "param": error.param}
+    if isinstance(error, DeadlineError):
+        detail |= {"done": error.done, "total": error.total}
+    if isinstance(error, ResponseTooLargeError):
+        detail["fit"] = error.fit
+    return {"error": detail}
 
 
 class DirectDoor:
@@ -39,7 +52,7 @@ class DirectDoor:
         return run(event, deadline)
 
     def _embed(self, event: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
-        fields.reject_unknown(event, ("action", "texts", "input_type", "encoding", "dimensions", "model"))
+        fields.reject_unknown(event, EMBED_FIELDS)
         fields.optional_text(event, "model")
         encoding = fields.optional_choice(event, "encoding", ENCODINGS, "float")
         result = self._service.embed(
@@ -49,6 +62,7 @@ class DirectDoor:
                 encodings=(encoding,),
                 dimensions=fields.optional_integer(event, "dimensions"),
                 deadline=deadline,
+                response_bytes=fields.optional_integer(event, "max_response_bytes"),
             )
         )
         return {
@@ -60,7 +74,8 @@ class DirectDoor:
         }
 
     def _rerank(self, event: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
-        fields.reject_unknown(event, ("action", "query", "documents", "top_n", "raw_scores", "model"))
+        fields.reject_unknown(event, RERANK_FIELDS)
+        fields.optional_integer(event, "max_response_bytes")
         fields.optional_text(event, "model")
         result = self._service.rerank(
             RerankRequest(

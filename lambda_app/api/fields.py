@@ -79,10 +79,16 @@ def texts(body: Mapping[str, Any], name: str, *, most: int) -> list[str]:
         _wrong(name, "a list of strings", value)
     if len(value) > most:
         raise LimitError(f"{name} holds {len(value)} texts, at most {most} fit one request", param=name)
-    return [
-        item if isinstance(item, str) else _wrapped_text(item, f"{name}[{index}]")
-        for index, item in enumerate(value)
-    ]
+    return [item_text(item, f"{name}[{index}]") for index, item in enumerate(value)]
+
+
+def encodable(text: str) -> bool:
+    """Whether a text can leave as UTF-8: one with a lone surrogate cannot."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def optional_choice(body: Mapping[str, Any], name: str, choices: Collection[str], default: str) -> str:
@@ -148,7 +154,10 @@ def _one_of(value: Any, name: str, choices: Collection[str]) -> str:
     return value
 
 
-def _wrapped_text(item: Any, where: str) -> str:
+def item_text(item: Any, where: str) -> str:
+    """A text of a list, possibly wrapped as ``{"text": ...}``."""
+    if isinstance(item, str):
+        return item
     if isinstance(item, dict) and isinstance(item.get("text"), str):
         return cast("str", item["text"])
     _wrong(where, 'a string or {"text": string}', item)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lambda_app.limits import BATCH_TOKENS
-from lambda_app.models.inference import Checkpoint, OnTruncated, run_encodings, warm_up
+from lambda_app.models.inference import Checkpoint, OnTruncated, encode_in_parts, run_encodings, warm_up
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +79,11 @@ class Embedder:
         most = self.model.max_tokens
         if max_tokens is not None:
             most = min(most, max_tokens + head + self._tokenizer.special_tokens)
-        encodings = self._tokenizer.encode_batch(self._prompted(texts, prompt), most, cut=cut, head=head)
+        encodings = encode_in_parts(
+            lambda part: self._tokenizer.encode_batch(part, most, cut=cut, head=head),
+            self._prompted(texts, prompt),
+            checkpoint,
+        )
         truncated = tuple(index for index, encoding in enumerate(encodings) if encoding.truncated)
         if truncated and on_truncated is not None:
             on_truncated(truncated)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -14,8 +15,17 @@ if TYPE_CHECKING:
     from lambda_app.models.session import Session
     from lambda_app.models.tokenization import Encoding
 
-# Called before each batch with the number of items done; raises to stop the work.
-Checkpoint = Callable[[int], None]
+# Characters that are tokenized between two looks at the time: some tens of milliseconds.
+CHARACTERS_AT_ONCE = 65_536
+
+
+class Checkpoint(Protocol):
+    """Called before each piece of work with the number of items done, and the seconds that the piece is going
+    to take, as far as is known; raises to stop."""
+
+    def __call__(self, done: int, seconds: float = 0.0) -> None: ...
+
+
 # Called with the indices of items that are longer than the model takes, before anything is run; may raise.
 OnTruncated = Callable[[tuple[int, ...]], None]
 
@@ -37,16 +47,37 @@ def run_encodings(
     lengths = [len(encoding.ids) for encoding in encodings]
     session.expect(sum(lengths))
     for batch in plan_batches(lengths, batch_tokens):
+        # The longest comes first.
+        padded = len(batch) * lengths[batch[0]]
         if checkpoint is not None:
-            checkpoint(done)
+            checkpoint(done, session.pace.seconds(padded, at_best=done == 0))
+        started = time.monotonic()
         output = session.run(_inputs(model, [encodings[index] for index in batch]))
         if rows is None:
             rows = np.empty((len(encodings), *output.shape[1:]), dtype=output.dtype)
+        session.pace.add(padded, time.monotonic() - started)
         rows[batch] = output
         done += len(batch)
     if rows is None:
         raise ValueError("no items to run")
     return rows
+
+
+def encode_in_parts(
+    encode: Callable[[Sequence[str]], list[Encoding]], texts: Sequence[str], checkpoint: Checkpoint | None
+) -> list[Encoding]:
+    """What ``encode`` makes of texts, with a look at the time every :data:`CHARACTERS_AT_ONCE`."""
+    if checkpoint is None:
+        return encode(texts)
+    encodings: list[Encoding] = []
+    start = characters = 0
+    for end, text in enumerate(texts, 1):
+        characters += len(text)
+        if characters >= CHARACTERS_AT_ONCE or end == len(texts):
+            checkpoint(0)
+            encodings += encode(texts[start:end])
+            start, characters = end, 0
+    return encodings
 
 
 def warm_up(session: Session, model: ModelInfo, tokens: int = 16) -> None:

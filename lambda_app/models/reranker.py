@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lambda_app.limits import BATCH_TOKENS
-from lambda_app.models.inference import Checkpoint, OnTruncated, run_encodings, warm_up
+from lambda_app.models.inference import Checkpoint, OnTruncated, encode_in_parts, run_encodings, warm_up
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,8 +70,12 @@ class Reranker:
         Raises:
             InferenceError: a logit is not finite.
         """
-        encodings = self._tokenizer.encode_pairs(
-            query, documents, self.model.max_tokens, cut=cut, document_tokens=document_tokens
+        encodings = encode_in_parts(
+            lambda part: self._tokenizer.encode_pairs(
+                query, part, self.model.max_tokens, cut=cut, document_tokens=document_tokens
+            ),
+            documents,
+            checkpoint,
         )
         truncated = tuple(index for index, encoding in enumerate(encodings) if encoding.truncated)
         if truncated and on_truncated is not None:

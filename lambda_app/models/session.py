@@ -12,10 +12,35 @@ from lambda_app.bundle import ModelInfo
 from lambda_app.errors import BundleError, InferenceError
 
 
+class Pace:
+    """How long inference takes, so that no batch is begun that cannot end in time.
+
+    A process that was frozen in the middle of a batch measures nonsense, and one such measurement must not
+    refuse all work ever after: the last batch counts for no more than a few times the fastest, and the first
+    batch of a request goes by the fastest.
+    """
+
+    MOST = 4.0
+
+    def __init__(self) -> None:
+        self._fastest = 0.0
+        self._last = 0.0
+
+    def add(self, tokens: int, seconds: float) -> None:
+        """Takes note of a batch of ``tokens``, padding included."""
+        self._last = seconds / tokens
+        self._fastest = min(self._fastest or self._last, self._last)
+
+    def seconds(self, tokens: int, *, at_best: bool = False) -> float:
+        """What a batch will take; 0 before the first that was measured."""
+        return tokens * (self._fastest if at_best else min(self._last, self.MOST * self._fastest))
+
+
 class Session:
     """A graph ready to run, over one mapping of its weights, which onnxruntime reads straight from."""
 
     def __init__(self, model: ModelInfo, *, threads: int, prepack: bool, repack_tokens: int | None) -> None:
+        self.pace = Pace()
         self._model = model
         self._threads = threads
         # Kept for as long as the session: nothing else holds the mapping.

@@ -1,0 +1,81 @@
+"""What an answer weighs, and what to do when that is more than its envelope holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from lambda_app.errors import ResponseTooLargeError
+
+# Vectors of the same texts differ in their last digits with what they are batched with, and so do the bytes
+# that the digits take: this much of a limit is kept free when the items that fit are counted.
+SLACK = 0.002
+# Where an answer holds one entry for each item.
+ROWS = ("embeddings", "results", "answers")
+
+
+def check_size(answer: Any, limit: int, items: int) -> None:
+    """Lambda ends the process over an answer past its limit, so it is measured, exactly where it could
+    matter.
+
+    Raises:
+        ResponseTooLargeError: with the number of items that fit, of the ``items`` that were sent.
+    """
+    if _rough_size(answer) <= limit:
+        return
+    size = len(json.dumps(answer))
+    if size <= limit:
+        return
+    fit = _fitting(answer, size, int(limit * (1 - SLACK)), items)
+    raise ResponseTooLargeError(
+        f"the answer has {size} bytes, {limit} fit: send at most {fit} of these {items} items at a "
+        f"time{', or ask for base64' if _has_floats(answer) else ''}",
+        fit=fit,
+    )
+
+
+def _rough_size(answer: Any) -> int:
+    """An upper bound of the answer's JSON size that costs next to nothing."""
+    if isinstance(answer, list):
+        return sum(map(_rough_size, answer))
+    if "body" in answer:
+        # Every character of the body might be escaped, in the worst case to two surrogates of six bytes.
+        body = answer["body"]
+        return len(body) * (2 if body.isascii() else 12) + 16_384
+    if "answers" in answer:
+        return _rough_size(answer["answers"]) + 16_384
+    vectors = answer.get("embeddings") or [""]
+    longest = max((len(vectors[0] or ""), len(vectors[-1] or "")))
+    per_vector = longest * (1 if any(isinstance(vector, str) for vector in (vectors[0], vectors[-1])) else 26)
+    # Errors of single items are bounded; rerank results and info are far below any limit.
+    rest = len(answer.get("truncated", ())) * 8 + len(answer.get("errors", ())) * 512
+    return len(vectors) * (per_vector + 4) + rest + 262_144
+
+
+def _fitting(answer: Any, size: int, limit: int, items: int) -> int:
+    """How many of the first items fit ``limit`` bytes, at least 1, since less cannot be sent."""
+    rows = _rows(answer)
+    if len(rows) != items:
+        return max(1, items * limit // size)
+    weights = [len(json.dumps(row)) + 2 for row in rows]
+    room = limit - (size - sum(weights))
+    fit = 0
+    for weight in weights:
+        room -= weight
+        if room < 0:
+            break
+        fit += 1
+    return max(1, fit)
+
+
+def _has_floats(answer: Any) -> bool:
+    if isinstance(answer, dict) and "body" in answer:
+        return '"embedding' in answer["body"][:1_000]
+    return any(isinstance(row, list) for row in _rows(answer))
+
+
+def _rows(answer: Any) -> list[Any]:
+    if isinstance(answer, Mapping):
+        return next((answer[name] for name in ROWS if name in answer), [])
+    return list(answer)
