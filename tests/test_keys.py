@@ -62,8 +62,10 @@ def test_nothing_answers_without_a_key(method: str, path: str) -> None:
     status, headers, body = call(http_v2(path, json.dumps(BODY), method=method))
     assert status == 401
     assert headers["www-authenticate"] == "Bearer"
-    assert body["error"]["code"] == "invalid_api_key"
-    assert "Bearer" in body["error"]["message"]
+    # TEI's form, which the bare URL answers in, has the code beside the message; OpenAI's has both inside.
+    told = body if path == "/" else body["error"]
+    assert told["code"] == "invalid_api_key"
+    assert "Bearer" in (told["error"] if path == "/" else told["message"])
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
