@@ -49,6 +49,8 @@ PATTERNS = {
     "numpy/testing": "for tests",
     "numpy/_core/include": "headers",
     "numpy/_core/lib": "a library for extensions",
+    "fastapi_offline/static/redoc*": "another viewer of the API's description",
+    "fastapi_offline/static/favicon.png": "FastAPI's icon",
     "**/tests": "tests",
     "**/*.pyi": "types for checkers",
     "**/*.pxd": "declarations for Cython",

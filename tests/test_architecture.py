@@ -24,7 +24,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         *("lambda_app.api.direct", "lambda_app.api.gateway", "lambda_app.api.failures"),
         *("lambda_app.api.openai", "lambda_app.api.cohere", "lambda_app.api.tei"),
+        "lambda_app.api.pages",
     ),
+    ("lambda_app.api.document",),
+    ("lambda_app.api.schemas.cohere", "lambda_app.api.schemas.tei"),
+    ("lambda_app.api.schemas.openai",),
+    ("lambda_app.api.schemas.common", "lambda_app.api.schemas"),
     ("lambda_app.api.info", "lambda_app.api.jina", "lambda_app.api.voyage"),
     ("lambda_app.api.roles", "lambda_app.api.vectors"),
     ("lambda_app.api.fields", "lambda_app.api"),
@@ -46,9 +51,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 # What is not the standard library, and the modules that may know of it.
 OWNERS = {
     "mangum": {"lambda_app.dispatch"},
-    "fastapi": {"lambda_app.api.http"},
+    "fastapi": {"lambda_app.api.http", "lambda_app.api.pages"},
     "starlette": {"lambda_app.api.http"},
-    "pydantic": {"lambda_app.api.http"},
+    "pydantic": {
+        *("lambda_app.api.http", "lambda_app.api.document", "lambda_app.api.schemas.common"),
+        *(f"lambda_app.api.schemas.{family}" for family in ("openai", "cohere", "tei")),
+    },
     "onnxruntime": {"lambda_app.models.session"},
     "tokenizers": {"lambda_app.models.library"},
     "marisa_trie": {"lambda_app.models.pieces"},

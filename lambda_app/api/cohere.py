@@ -44,6 +44,7 @@ def rerank_v1(service: Service, body: Any, invocation: Invocation) -> tuple[dict
     """
     body = fields.json_object(body)
     fields.reject_unknown(body, RERANK_V1)
+    _accept(body)
     fields.optional_integer(body, "max_chunks_per_doc")
     top_n, top_k = fields.optional_integer(body, "top_n"), fields.optional_integer(body, "top_k")
     truncate: Truncate = "end" if fields.optional_flag(body, "truncation", default=True) else "none"
@@ -78,7 +79,7 @@ def rerank_v2(service: Service, body: Any, invocation: Invocation) -> tuple[dict
     :func:`rerank_v1`."""
     body = fields.json_object(body)
     fields.reject_unknown(body, RERANK_V2)
-    fields.optional_integer(body, "priority", least=0)
+    _accept(body)
     documents = fields.texts(body, "documents", most=service.limits.rerank_documents)
     result = service.rerank(
         RerankRequest(
@@ -126,9 +127,13 @@ def embed_v2(service: Service, body: Any, invocation: Invocation) -> tuple[dict[
     :func:`embed_v1`."""
     body = fields.json_object(body)
     fields.reject_unknown(body, EMBED_V2)
-    fields.optional_integer(body, "priority", least=0)
+    _accept(body)
     types = fields.optional_choices(body, "embedding_types", EMBEDDING_TYPES) or ["float"]
     field = "texts" if body.get("inputs") is None else "inputs"
+    if field == "inputs" and body.get("texts") is not None:
+        raise FieldError(
+            "texts and inputs are two ways to say the same: leave one of them out", param="texts"
+        )
     most = service.limits.embed_texts
     texts = fields.texts(body, "texts", most=most) if field == "texts" else _inputs(body, most)
     result = _embed(service, body, texts, field, types, invocation)
@@ -142,6 +147,12 @@ def embed_v2(service: Service, body: Any, invocation: Invocation) -> tuple[dict[
     return answer, result.fingerprint
 
 
+def _accept(body: Mapping[str, Any]) -> None:
+    """Reads what changes nothing here: which model, and its place in a queue."""
+    fields.optional_text(body, "model")
+    fields.optional_integer(body, "priority", least=0)
+
+
 def _embed(
     service: Service,
     body: Mapping[str, Any],
@@ -150,7 +161,7 @@ def _embed(
     types: Sequence[str],
     invocation: Invocation,
 ) -> EmbedResult:
-    if body.get("images"):
+    if body.get("images") not in (None, []):
         raise FieldError("images cannot be embedded: the model reads text", param="images")
     return service.embed(
         EmbedRequest(
@@ -212,7 +223,9 @@ def _inputs(body: Mapping[str, Any], most: int) -> list[str]:
 def _content(item: Any, where: str) -> str:
     content = item.get("content") if isinstance(item, dict) else None
     parts = content if isinstance(content, list) else []
-    texts = [part.get("text") if isinstance(part, dict) else None for part in parts]
+    texts = [
+        part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in parts
+    ]
     whole = [text for text in texts if isinstance(text, str)]
     if not whole or len(whole) < len(texts):
         raise FieldError(

@@ -138,6 +138,16 @@ def optional_flag(body: Mapping[str, Any], name: str, *, default: bool = False) 
     return value
 
 
+def optional_object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object; absent or null gives an empty one."""
+    value = body.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        _wrong(name, "an object", value)
+    return value
+
+
 def optional_text(body: Mapping[str, Any], name: str) -> str:
     """Any string; absent or null gives an empty one."""
     value = body.get(name)

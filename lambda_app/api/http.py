@@ -72,6 +72,14 @@ GETS: tuple[Get, ...] = (
 )
 
 
+# What is not JSON of ours: ``handler(event, route, **parameters of the path)``.
+PAGES: tuple[Get, ...] = (
+    Get("/openapi.json", "pages", "openapi"),
+    Get("/docs", "pages", "docs"),
+    Get("/docs/{name}", "pages", "asset"),
+)
+
+
 def create_app(service: Service, allow_origins: Sequence[str] = ()) -> FastAPI:
     """The application: routes, and every error in the form of its family.
 
@@ -91,6 +99,8 @@ def create_app(service: Service, allow_origins: Sequence[str] = ()) -> FastAPI:
         app.add_route(post.path, _post(service, post), methods=["POST"])
     for get in GETS:
         app.add_route(get.path, _get(service, get), methods=["GET"])
+    for page in PAGES:
+        app.add_route(page.path, _page(page), methods=["GET"])
     app.add_exception_handler(HTTPException, _on_http_exception)
     if allow_origins:
         from starlette.middleware.cors import CORSMiddleware
@@ -128,13 +138,29 @@ def _get(service: Service, get: Get) -> Any:
             answer = read(service, **request.path_params)
         except Exception as error:
             return _error(error, request)
-        response = _json(answer, 200, {"x-request-id": _invocation(request).request_id})
-        if request.method == "HEAD":
-            # No gateway takes the body away.
-            response.body = b""
-        return response
+        return _without_body(request, _json(answer, 200, {"x-request-id": _invocation(request).request_id}))
 
     return endpoint
+
+
+def _page(page: Get) -> Any:
+    async def endpoint(request: Request) -> Response:
+        try:
+            render = getattr(import_module(f"lambda_app.api.{page.module}"), page.handler)
+            content, headers = render(request.scope["aws.event"], request.url.path, **request.path_params)
+        except Exception as error:
+            return _error(error, request)
+        headers["x-request-id"] = _invocation(request).request_id
+        return _without_body(request, Response(content, 200, headers))
+
+    return endpoint
+
+
+def _without_body(request: Request, response: Response) -> Response:
+    """An answer to HEAD is one to GET without its body, which no gateway takes away."""
+    if request.method == "HEAD":
+        response.body = b""
+    return response
 
 
 def _error(error: Exception, request: Request, *, status: int | None = None) -> Response:

@@ -44,13 +44,13 @@ def embedding_type(body: Mapping[str, Any]) -> tuple[str, bool] | None:
     Raises:
         FieldError: there are several, which only Jina's own service answers.
     """
+    chosen: list[str] = []
     for name in ("embedding_type", "encoding_type"):
         types = fields.optional_choices(body, name, EMBEDDING_TYPES)
-        if len(types) > 1:
+        if len({*chosen, *types}) > 1:
             raise FieldError(f"{name} may be one type here: send a request for each", param=name)
-        if types:
-            return EMBEDDING_TYPES[types[0]]
-    return None
+        chosen = chosen or types
+    return EMBEDDING_TYPES[chosen[0]] if chosen else None
 
 
 def refuse_what_no_model_here_does(body: Mapping[str, Any]) -> None:

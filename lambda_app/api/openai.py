@@ -39,7 +39,8 @@ def embeddings(service: Service, body: Any, invocation: Invocation) -> tuple[dic
     jina.refuse_what_no_model_here_does(body)
     _refuse_token_ids(body.get("input"))
     dtype, as_base64 = _encoding(body)
-    dimensions_field = "dimensions" if body.get("dimensions") is not None else "output_dimension"
+    dimensions = {name: fields.optional_integer(body, name) for name in ("output_dimension", "dimensions")}
+    dimensions_field = max(dimensions, key=lambda name: dimensions[name] is not None)
     result = service.embed(
         EmbedRequest(
             texts=fields.texts(body, "input", most=service.limits.embed_texts),
@@ -53,7 +54,7 @@ def embeddings(service: Service, body: Any, invocation: Invocation) -> tuple[dic
                 default="passage",
             ),
             encodings=("base64" if as_base64 and dtype == "float" else dtype,),
-            dimensions=fields.optional_integer(body, dimensions_field),
+            dimensions=dimensions[dimensions_field],
             truncate=_truncate(body),
             deadline=invocation.deadline,
             field="input",
@@ -112,9 +113,10 @@ def _encoding(body: Mapping[str, Any]) -> tuple[str, bool]:
 
 def _truncate(body: Mapping[str, Any]) -> Truncate:
     if isinstance(body.get("truncate"), str):
+        voyage.truncate(body)
         return fields.optional_meaning(body, "truncate", TRUNCATE) or "end"
-    cuts = fields.optional_flag(body, "truncate", default=True)
-    return voyage.truncate(body) if cuts else "none"
+    jinas, voyages = fields.optional_flag(body, "truncate", default=True), voyage.truncate(body)
+    return voyages if jinas else "none"
 
 
 def _refuse_token_ids(value: Any) -> None:

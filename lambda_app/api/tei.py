@@ -46,6 +46,7 @@ def embed(service: Service, body: Any, invocation: Invocation) -> tuple[list[Any
     fields.reject_unknown(body, EMBED)
     # Vectors leave the model at length 1. Haystack's clients send false by default, and have to work too.
     fields.optional_flag(body, "normalize")
+    fields.optional_object(body, "options")
     result = service.embed(
         EmbedRequest(
             texts=_inputs(body, service.limits.embed_texts),
@@ -96,8 +97,8 @@ def similarity(service: Service, body: Any, invocation: Invocation) -> tuple[lis
     fields.reject_unknown(body, SIMILARITY)
     inputs = fields.json_object(body.get("inputs"), "inputs")
     fields.reject_unknown(inputs, ("source_sentence", "sentences"))
-    given = body.get("parameters")
-    parameters = fields.json_object({} if given is None else given, "parameters")
+    fields.optional_object(body, "options")
+    parameters = fields.optional_object(body, "parameters")
     fields.reject_unknown(parameters, PARAMETERS)
     sentences = fields.texts(inputs, "sentences", most=service.limits.embed_texts - 1)
     if not sentences:

@@ -1,0 +1,75 @@
+"""What the models of every family share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lambda_app.limits import Limits
+
+LIMITS = Limits()
+
+Text = Annotated[str, Field(min_length=1, max_length=LIMITS.text_characters)]
+Role = Literal["query", "passage", "document", "none"]
+Dtype = Literal["float", "int8", "uint8", "binary", "ubinary"]
+Encoding = Literal["float", "base64"]
+Count = Annotated[int, Field(ge=1)]
+Vector = Annotated[
+    list[float] | str, Field(description="Numbers, or base64 of little-endian numbers, as the request asks.")
+]
+
+
+class Request(BaseModel):
+    """A body. Unknown fields are refused; null is the same as leaving a field out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Answer(BaseModel):
+    """A body that the function sends."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class TextObject(BaseModel):
+    """A text in an object; whatever else the object holds is not looked at."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    text: Text
+
+
+EmbedTexts = Text | Annotated[list[Text | TextObject], Field(min_length=1, max_length=LIMITS.embed_texts)]
+Documents = Text | Annotated[list[Text | TextObject], Field(min_length=1, max_length=LIMITS.rerank_documents)]
+
+
+class Health(Answer):
+    """That the function answers."""
+
+    status: Literal["ok"]
+
+
+class Info(BaseModel):
+    """What runs here; the fields up to ``docker_label`` are those of text-embeddings-inference."""
+
+    model_config = ConfigDict(extra="allow", strict=True, protected_namespaces=())
+
+    model_id: str
+    model_sha: str | None
+    model_dtype: str
+    model_type: dict[str, dict[str, object]]
+    max_concurrent_requests: int
+    max_input_length: int
+    max_batch_tokens: int
+    max_batch_requests: int | None
+    max_client_batch_size: int
+    auto_truncate: bool
+    tokenization_workers: int
+    version: str
+    sha: str | None
+    docker_label: str | None
+    models: dict[str, dict[str, object]]
+    rerank_kind: Literal["cross-encoder", "bi-encoder"] | None
+    limits: dict[str, int]
+    cold_start: dict[str, object]
