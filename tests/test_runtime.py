@@ -105,6 +105,24 @@ def test_a_prompt_is_not_added_twice(tiny_bundle: Bundle) -> None:
     assert vector(prompted, "passage") == vector("passage: " + prompted, "none")
 
 
+def test_what_loses_its_start_keeps_its_prompt(tiny_bundle: Bundle) -> None:
+    assert tiny_bundle.embedding is not None
+    model = tiny_bundle.embedding._replace(prompts={"query": "query: ", "passage": ""}, max_tokens=16)
+    embedder = Embedder.open(model, threads=1)
+    words = [chr(ord("a") + number % 26) for number in range(60)]
+    whole = embedder.tokens([" ".join(words)], "query", special=True)[0]
+    kept = len(embedder.tokens([""], "query", special=True)[0])
+    tail = " ".join(words[-(16 - kept) :])
+    assert [len(row) for row in embedder.tokens([tail], "query", special=True)] == [16]
+    cut = embedder.embed([" ".join(words)], "query", cut="start")
+    assert cut.truncated == (0,)
+    assert len(whole) > 16
+    assert cut.vectors == pytest.approx(embedder.embed([tail], "query").vectors)
+    # The same with a limit of its own: two words beside the prompt.
+    limited = embedder.embed([" ".join(words)], "query", cut="start", max_tokens=2)
+    assert limited.vectors == pytest.approx(embedder.embed([" ".join(words[-2:])], "query").vectors)
+
+
 def test_http_and_direct_answers_agree(function: Dispatcher) -> None:
     direct = call(function, {"action": "embed", "texts": TEXTS, "input_type": "query"})
     http = json.loads(
