@@ -10,7 +10,7 @@ UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check test-clients serve build verify image bench bench-quick soak lock clean build-venv dev-venv
+.PHONY: help demo test check test-clients serve build verify image image-info scan test-image bench bench-quick soak lock clean build-venv dev-venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,7 @@ test: dev-venv ## ruff, mypy and the tests (soak and image aside)
 	@$(VENV)/ruff format --check --quiet .
 	@$(VENV)/mypy
 	@$(RUN) -m pytest -m "not image and not soak and not long"
+	@echo "not run: the tests of the image, which need Docker (make image test-image)"
 
 check: dev-venv ## ruff, mypy and the fast tests: before each commit
 	@$(VENV)/ruff check .
@@ -46,6 +47,20 @@ verify: build-venv ## hash every file of the bundle in models/
 image: ## build the function's image (BUNDLE_FROM=prebuilt takes models/; the README lists what else)
 	@$(PYTHON) -m scripts.image
 
+image-info: ## layers, models and their verification, packages of an image (IMAGE=name; default: the one built last)
+	@$(PYTHON) -m scripts.image_info
+
+scan: .venvs/scan/.installed ## bill of materials of an image (CycloneDX) and known vulnerabilities
+	@.venvs/scan/bin/python -m scripts.image_scan
+
+.venvs/scan/.installed: requirements/scan.txt
+	@$(PYTHON) -m venv --clear .venvs/scan
+	@.venvs/scan/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
+test-image: dev-venv ## the tests of an image and of its callers (IMAGE=name; default: the one built last)
+	@$(RUN) -m pytest -m "image and not soak and not long"
+
 bench: dev-venv ## the cold start beside its alternatives
 	@$(RUN) -m benchmarks.coldstart
 
@@ -60,6 +75,7 @@ lock: dev-venv ## resolve requirements/*.txt anew from pyproject.toml (LOCK_FLAG
 	@$(UV_COMPILE) pyproject.toml --extra build -c requirements/runtime.txt -o requirements/build.txt
 	@$(UV_COMPILE) pyproject.toml --extra build --extra dev -c requirements/build.txt -o requirements/dev.txt
 	@$(UV_COMPILE) --no-config requirements/clients.in -o requirements/clients.txt
+	@$(UV_COMPILE) --no-config requirements/scan.in -o requirements/scan.txt
 
 clean: ## remove models/, .cache and what tools left; .venv stays
 	@rm -rf models .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -9,47 +9,48 @@ changes.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import py_compile
 import sys
-import sysconfig
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
 from scripts.pack_imports import ENTRY_POINTS
 
 
-def standard_library_sources() -> list[Path]:
-    """Source files of the imported modules that belong to the standard library."""
-    roots = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
-    sources = set()
+def standard_library() -> dict[Path, Path]:
+    """Source and bytecode paths of the imported modules that belong to the interpreter: all but those of the
+    environment and of the function."""
+    own = [Path(sys.prefix).resolve(), ROOT.resolve()]
+    found = {}
     for module in list(sys.modules.values()):
-        # A frozen module has its file in __origname__ alone, and needs no bytecode of its own.
-        path = Path(str(getattr(getattr(module, "__spec__", None), "origin", None) or "."))
-        inside = any(root in path.resolve().parents for root in roots)
-        if inside and path.suffix == ".py" and not {"site-packages", "dist-packages"} & set(path.parts):
-            sources.add(path.resolve())
-    return sorted(sources)
+        # A frozen module has no source file, and needs no bytecode.
+        spec = getattr(module, "__spec__", None)
+        if spec is None or not str(spec.origin).endswith(".py") or not spec.cached:
+            continue
+        source = Path(str(spec.origin))
+        if not any(root in source.resolve().parents for root in own):
+            found[source] = Path(spec.cached)
+    return found
 
 
-def compile_into(out: Path, sources: list[Path]) -> tuple[int, int]:
-    """Writes bytecode below ``out``; returns how many files, and their bytes."""
-    count = size = 0
-    for source in sources:
-        # Also where there is some already: the base may have it otherwise than the stage in which this runs.
-        cached = Path(importlib.util.cache_from_source(str(source)))
+def compile_into(out: Path, modules: dict[Path, Path]) -> int:
+    """Writes the bytecode below ``out``, also where there is some already: the base may have it otherwise
+    than the stage in which this runs. Returns the bytes written."""
+    size = 0
+    for source, cached in sorted(modules.items()):
         target = out / cached.relative_to(cached.anchor)
         target.parent.mkdir(parents=True, exist_ok=True)
         py_compile.compile(
             str(source),
             str(target),
+            dfile=str(source),
             doraise=True,
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
         )
-        count += 1
         size += target.stat().st_size
-    return count, size
+    return size
 
 
 def main(arguments: list[str]) -> int:
@@ -59,8 +60,9 @@ def main(arguments: list[str]) -> int:
         return 2
     for name in ENTRY_POINTS:
         importlib.import_module(name)
-    count, size = compile_into(Path(arguments[0]), standard_library_sources())
-    print(f"{arguments[0]}: {count} modules of the standard library compiled, {size} bytes")
+    modules = standard_library()
+    size = compile_into(Path(arguments[0]), modules)
+    print(f"{arguments[0]}: {len(modules)} modules of the standard library compiled, {size} bytes")
     return 0
 
 

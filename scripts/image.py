@@ -28,6 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = "Dockerfile.lambda"
 REPOSITORY = "lambda-embed-rerank"
 MODELS = ROOT / "models"
+# Name of the image that was built last, for what comes after (`make image-info`, `make test-image`).
+BUILT = ROOT / ".cache" / "image.txt"
 BUNDLE_CHOICES = ("built", "prebuilt", "none")
 PLATFORMS = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
 # What the Dockerfile takes as it is given, when it is given.
@@ -197,9 +199,11 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     result = subprocess.run(command, cwd=ROOT, env={**environ, "DOCKER_BUILDKIT": "1"}, check=False)
     if result.returncode:
         return result.returncode
+    BUILT.parent.mkdir(parents=True, exist_ok=True)
+    BUILT.write_text(name + "\n", encoding="utf-8")
     size = json.loads(subprocess.check_output([docker, "image", "inspect", name]))[0]["Size"]
     print(f"{name}: {size / 1e6:.0f} MB")
-    print(f"make image-info IMAGE={name} tells what is in it")
+    print("make image-info tells what is in it")
     return 0
 
 

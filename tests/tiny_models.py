@@ -4,6 +4,7 @@ Two layers of BERT or XLM-R with the tokenizers of ``tokenizers_factory``. The s
 """
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,13 +92,13 @@ def bert_cross_encoder(directory: Path, *, seed: int = 2) -> Path:
     return directory
 
 
-def xlmr_cross_encoder(directory: Path, *, seed: int = 3) -> Path:
+def xlmr_cross_encoder(directory: Path, *, seed: int = 3, max_tokens: int = MAX_TOKENS) -> Path:
     """An XLM-R cross-encoder as bge-reranker is one: Unigram, positions behind the padding id, one type."""
     tokenizer = written(unigram_specification(), directory)
     torch.manual_seed(seed)
     config = XLMRobertaConfig(
         vocab_size=_rows(tokenizer),
-        max_position_embeddings=MAX_TOKENS + 2,
+        max_position_embeddings=max_tokens + 2,
         type_vocab_size=1,
         pad_token_id=1,
         num_labels=1,
@@ -158,3 +159,8 @@ def config_text(
         ]
         lines += [f"max_score_difference = {most}", f"min_rank_agreement = {least}"]
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    # For builds that take models from sources/: python -m tests.tiny_models sources/tiny-reranker
+    print(xlmr_cross_encoder(Path(sys.argv[1]), max_tokens=512))
