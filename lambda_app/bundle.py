@@ -51,9 +51,9 @@ class Tensor(NamedTuple):
 class Quantization(NamedTuple):
     """How the weights were quantized, and where that is safe and fast.
 
-    ``instruction_sets`` lists the CPU features under which the answers were checked; ``prepack`` says
-    whether a session opened on demand should let onnxruntime repack the weights (slower to open, faster per
-    call).
+    ``instruction_sets`` lists those for which the answers were checked (where parity was off, those that
+    the scheme is meant for), ``generic`` alone where nothing depends on them. ``prepack`` says whether a
+    session opened on demand should let onnxruntime repack the weights (slower to open, faster per call).
     """
 
     scheme: str

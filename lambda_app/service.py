@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from lambda_app.cpu import cpu_features, is_checked
 from lambda_app.errors import (
     DeadlineError,
     EmptyError,
@@ -248,14 +249,15 @@ class Service:
         phases."""
         runtime = self._runtime
         clock = runtime.clock
+        features = cpu_features()
         return {
-            "models": {model.role: _describe(model) for model in self.models()},
+            "models": {model.role: _describe(model, features) for model in self.models()},
             "rerank_kind": runtime.bundle.rerank_kind if runtime.serves("reranker") else None,
             "build": dict(runtime.bundle.build),
             "threads": runtime.threads,
             "memory_mb": runtime.settings.memory_mb,
             "initialization_type": runtime.settings.initialization_type,
-            "cpu": {"architecture": platform.machine(), "features": cpu_features()},
+            "cpu": {"architecture": platform.machine(), "features": features},
             "versions": {"python": platform.python_version(), **_library_versions()},
             "limits": self.limits._asdict(),
             "cold_start": {"phases_ms": clock.milliseconds(), "spans_ms": clock.spans()},
@@ -308,30 +310,13 @@ class Service:
             )
 
 
-def cpu_features() -> list[str]:
-    """The instruction sets of this CPU that matter for quantized models, as Linux names them."""
-    relevant = {
-        *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "fma", "f16c"),
-        *("asimd", "asimddp", "i8mm", "sve", "bf16"),
-    }
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as stream:
-            for line in stream:
-                name, _, value = line.partition(":")
-                if name.strip() in {"flags", "Features"}:
-                    return sorted(relevant.intersection(value.split()))
-    except OSError:
-        pass
-    return []
-
-
 def _library_versions() -> dict[str, str]:
     names = ("onnxruntime", "tokenizers", "numpy", "fastapi", "mangum", "awslambdaric")
     loaded = {name: getattr(sys.modules.get(name), "__version__", None) for name in names}
     return {name: str(version) for name, version in loaded.items() if version is not None}
 
 
-def _describe(model: ModelInfo) -> dict[str, Any]:
+def _describe(model: ModelInfo, features: Sequence[str]) -> dict[str, Any]:
     return {
         "id": model.id,
         "revision": model.source.get("revision"),
@@ -346,6 +331,7 @@ def _describe(model: ModelInfo) -> dict[str, Any]:
             "scheme": model.quantization.scheme,
             "weight_bits": model.quantization.weight_bits,
             "instruction_sets": list(model.quantization.instruction_sets),
+            "checked_for_this_cpu": is_checked(model.quantization.instruction_sets, features),
         },
         "tokenizer": model.tokenizer_kind,
         "fingerprint": model.fingerprint,

@@ -6,6 +6,7 @@ import gc
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from lambda_app.cpu import cpu_features, is_checked
 from lambda_app.dispatch import Dispatcher
 from lambda_app.logs import JsonLog
 from lambda_app.runtime import Runtime
@@ -41,9 +42,28 @@ def start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
         from lambda_app.snapshot import register_hooks
 
         register_hooks(clock, log)
+    _compare_cpu(runtime, log)
     clock.finish()
     log.info("cold_start", phases_ms=clock.milliseconds(), initialization_type=settings.initialization_type)
     return dispatcher
+
+
+def _compare_cpu(runtime: Runtime, log: JsonLog) -> None:
+    """Warns of models whose answers were not checked for the integer kernels of this CPU: they may differ."""
+    features = cpu_features()
+    unchecked = {
+        model.role: model.quantization.instruction_sets
+        for model in runtime.bundle.models()
+        if not is_checked(model.quantization.instruction_sets, features)
+    }
+    if unchecked:
+        log.warning(
+            "cpu_not_checked",
+            cpu_features=features,
+            instruction_sets=unchecked,
+            reason="the bundle was not checked on such a CPU: run where it was, or rebuild it with another "
+            "quantization",
+        )
 
 
 def _install_import_pack(path: str, log: JsonLog) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -22,6 +22,8 @@ Arch = Literal["x86_64", "arm64"]
 Pooling = Literal["mean", "cls", "last"]
 Activation = Literal["sigmoid", "identity"]
 ParityMode = Literal["fail", "warn", "off"]
+# Whether the gate also runs on an emulated CPU: where QEMU is installed, always, or not.
+EmulationMode = Literal["auto", "require", "off"]
 
 QUANTIZATIONS = ("int8", "none")
 DEFAULT_CONFIG = "models.toml"
@@ -60,20 +62,31 @@ class RerankerConfig:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingThresholds:
-    """Cosine between bundle and PyTorch vectors of one text; overlap of the ten nearest texts, 0 to 1."""
+    """Cosine between bundle and PyTorch vectors of one text; overlap of the ten nearest texts; correlation of
+    the ranks of all similarities; nDCG lost on the user's own data; cosine between the bundle's vectors here
+    and on an emulated CPU. All 0 to 1."""
 
     min_mean_cosine: float
     min_cosine: float
     min_top10_overlap: float
+    min_rank_correlation: float = 0.0
+    max_ndcg10_loss: float = 0.05
+    min_emulated_cosine: float = 0.999
 
 
 @dataclass(frozen=True, slots=True)
 class RerankerThresholds:
-    """Differences of scores (after the activation); share of document pairs ranked the same way, 0 to 1."""
+    """Differences of scores (the sigmoid of logits); share of document pairs ranked the same way; Kendall's
+    tau; overlap of the best three; nDCG lost on the user's own data; difference of scores between here and an
+    emulated CPU. All 0 to 1."""
 
     max_mean_score_difference: float
     max_score_difference: float
     min_rank_agreement: float
+    min_kendall_tau: float = 0.0
+    min_top3_overlap: float = 0.0
+    max_ndcg10_loss: float = 0.05
+    max_emulated_score_difference: float = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,7 @@ class BuildConfig:
     arch: Arch
     parity: ParityMode
     thresholds: Thresholds
+    emulation: EmulationMode = "auto"
 
     def digest(self) -> str:
         """sha256 of what determines the bundle. Directories count by name: their files are hashed."""
@@ -130,12 +144,12 @@ def load_config(path: Path, overrides: Overrides, environ: Mapping[str, str]) ->
         raise ConfigError(f'{path}: [reranker] kind = "bi-encoder" needs an embedding model')
     if embedding is None and reranker is None:
         raise ConfigError(f"{path}: neither an [embedding] nor a [reranker] model: nothing to build")
-    mode, thresholds = _parity(table, overrides, environ, quantization)
+    mode, emulation, thresholds = _parity(table, overrides, environ, quantization)
     table.finish()
     arch = _MACHINES.get(overrides.arch or platform.machine().lower())
     if arch is None:
         raise ConfigError(f"no such architecture: {overrides.arch or platform.machine()} (x86_64 or arm64)")
-    return BuildConfig(embedding, reranker, rerank_kind, quantization, arch, mode, thresholds)
+    return BuildConfig(embedding, reranker, rerank_kind, quantization, arch, mode, thresholds, emulation)
 
 
 def _embedding(table: Table, overrides: Overrides, environ: Mapping[str, str]) -> EmbeddingConfig | None:
@@ -229,7 +243,7 @@ def _quantization(table: Table, overrides: Overrides, environ: Mapping[str, str]
 
 def _parity(
     table: Table, overrides: Overrides, environ: Mapping[str, str], quantization: str
-) -> tuple[ParityMode, Thresholds]:
+) -> tuple[ParityMode, EmulationMode, Thresholds]:
     section = table.table("parity")
     if section is None:
         raise ConfigError(f"{table.where}: [parity] with the thresholds is missing")
@@ -237,18 +251,29 @@ def _parity(
     mode = overrides.parity or environ.get("MODEL_PARITY") or configured
     if mode not in get_args(ParityMode):
         raise ConfigError(f"parity is {mode!r}: one of {', '.join(get_args(ParityMode))}")
+    emulation = environ.get("MODEL_EMULATION") or section.choice("emulation", get_args(EmulationMode), "auto")
+    if emulation not in get_args(EmulationMode):
+        raise ConfigError(f"MODEL_EMULATION is {emulation!r}: one of {', '.join(get_args(EmulationMode))}")
     schemes = {name: _thresholds(section, name) for name in QUANTIZATIONS if section.has(name)}
     if quantization not in schemes:
         raise ConfigError(
             f"{section.where}: [parity.{quantization}] with the thresholds of that scheme is missing"
         )
-    return cast(ParityMode, mode), schemes[quantization]
+    return cast(ParityMode, mode), cast(EmulationMode, emulation), schemes[quantization]
 
 
 def _thresholds(section: Table, scheme: str) -> Thresholds:
     table = section.required_table(scheme)
     embedding, reranker = table.required_table("embedding"), table.required_table("reranker")
     return Thresholds(
-        EmbeddingThresholds(**{key: embedding.fraction(key) for key in EmbeddingThresholds.__slots__}),
-        RerankerThresholds(**{key: reranker.fraction(key) for key in RerankerThresholds.__slots__}),
+        EmbeddingThresholds(**_fractions(embedding, EmbeddingThresholds)),
+        RerankerThresholds(**_fractions(reranker, RerankerThresholds)),
     )
+
+
+def _fractions(table: Table, kind: type[EmbeddingThresholds] | type[RerankerThresholds]) -> dict[str, float]:
+    """Thresholds with a default may be left out."""
+    return {
+        one.name: table.fraction(one.name, None if one.default is MISSING else one.default)
+        for one in fields(kind)
+    }

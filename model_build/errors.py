@@ -24,6 +24,13 @@ class ConfigError(BuildError):
     exit_code = 2
 
 
+class EvaluationError(BuildError):
+    """The file of ``--eval`` cannot be used."""
+
+    code = "invalid_evaluation"
+    exit_code = 2
+
+
 class SourceError(BuildError):
     """A model's files could not be had, or are not what they should be.
 

@@ -9,7 +9,7 @@ import platform
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,12 @@ from model_build import parity
 from model_build.compile_tokenizer import compile_tokenizer
 from model_build.config import BuildConfig, EmbeddingConfig, RerankerConfig
 from model_build.errors import ParityError
+from model_build.evaluation import Evaluation
 from model_build.export import export_model, finish_graph
 from model_build.inputs import ModelInput
+from model_build.instruction_sets import check_instruction_sets
 from model_build.layout import write_model
+from model_build.parity_table import HEADING, report_rows
 from model_build.progress import Progress, megabytes, table
 from model_build.quantize import describe, quantize_model
 from model_build.reference import load_dense, load_torch_model
@@ -48,10 +51,12 @@ def build(
     progress: Progress,
     *,
     epoch: str | None = None,
+    evaluation: Evaluation | None = None,
 ) -> list[BuiltModel]:
     """Builds the bundle at ``out``, replacing the one that is there when the new one is complete and passes.
 
-    ``epoch`` is SOURCE_DATE_EPOCH: without it, nothing in the bundle tells the time.
+    ``epoch`` is SOURCE_DATE_EPOCH: without it, nothing in the bundle tells the time. ``evaluation`` has data
+    of the user's own for the parity gate.
 
     Raises:
         BuildError: what went wrong; nothing was changed at ``out``.
@@ -62,7 +67,10 @@ def build(
         facts = _facts(config, epoch)
         write_manifest(stage, facts, [one.info for one in built], config.rerank_kind)
         if config.parity != "off":
-            built = [_gate(one, source, config, progress) for one, source in zip(built, inputs, strict=True)]
+            built = [
+                _gate(one, source, config, progress, evaluation)
+                for one, source in zip(built, inputs, strict=True)
+            ]
             write_manifest(stage, facts, [one.info for one in built], config.rerank_kind)
     return built
 
@@ -126,14 +134,30 @@ def _dimensions(graph: onnx.ModelProto) -> int:
     return int(graph.graph.output[0].type.tensor_type.shape.dim[-1].dim_value)
 
 
-def _gate(built: BuiltModel, source: ModelInput, config: BuildConfig, progress: Progress) -> BuiltModel:
+def _gate(
+    built: BuiltModel,
+    source: ModelInput,
+    config: BuildConfig,
+    progress: Progress,
+    evaluation: Evaluation | None,
+) -> BuiltModel:
     model, directory = built.info, source.files.directory
     with progress.step(f"{model.role}: parity"):
         if model.role == "embedding":
-            report = parity.check_embedder(model, directory, config.thresholds.embedding)
+            report = parity.check_embedder(model, directory, config.thresholds.embedding, evaluation)
         else:
-            report = parity.check_reranker(model, directory, config.thresholds.reranker)
+            report = parity.check_reranker(model, directory, config.thresholds.reranker, evaluation)
     gc.collect()
+    with progress.step(f"{model.role}: other CPUs"):
+        thresholds = config.thresholds.embedding if model.role == "embedding" else config.thresholds.reranker
+        checked, cpus, failures = check_instruction_sets(
+            model, config.arch, config.emulation, asdict(thresholds)
+        )
+    model = model._replace(quantization=model.quantization._replace(instruction_sets=checked))
+    failures = [*report["failures"], *failures]
+    report = {**report, "cpus": cpus, "passed": not failures, "failures": failures}
+    if "skipped" in (emulation := cpus.get("emulation", {})):
+        progress.note(f"{model.role}: not checked on an emulated CPU: {emulation['skipped']}")
     if not report["passed"]:
         message = f"the {model.role} model {model.id} ({model.quantization.scheme}): " + "; ".join(
             report["failures"]
@@ -168,7 +192,7 @@ def _quiet() -> None:
 def summary(built: Sequence[BuiltModel], progress: Progress) -> str:
     """The tables at the end: bytes before and after, parity, seconds per step."""
     sizes: list[Sequence[str]] = [("model", "quantization", "source", "bundle", "ratio", "tokenizer")]
-    figures: list[Sequence[str]] = [("parity", "figure", "value")]
+    figures: list[Sequence[str]] = [HEADING]
     for one in built:
         model = one.info
         size = sum(file.bytes for file in model.files)
@@ -182,9 +206,7 @@ def summary(built: Sequence[BuiltModel], progress: Progress) -> str:
                 model.tokenizer_kind,
             )
         )
-        figures.extend(
-            (model.role, name, f"{value}") for name, value in model.parity.items() if isinstance(value, float)
-        )
+        figures.extend(report_rows(model.role, model.parity))
     steps: list[Sequence[str]] = [
         ("step", "seconds"),
         *((name, f"{seconds:.1f}") for name, seconds in progress.seconds.items()),

@@ -97,9 +97,9 @@ class Table:
             raise ConfigError(f"{self.where}: {key} is {_kind(value)}, expected true or false")
         return value
 
-    def fraction(self, key: str) -> float:
+    def fraction(self, key: str, default: float | None = None) -> float:
         """A number from 0 to 1."""
-        value = self._take(key)
+        value = self._take(key, default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
             raise ConfigError(f"{self.where}: {key} is {_kind(value)}, expected a number from 0 to 1")
         return float(value)

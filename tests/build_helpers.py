@@ -26,7 +26,7 @@ def tiny_config(directory: Path, **options: Any) -> BuildConfig:
     return load_config(write_config(directory, **options), Overrides(), {})
 
 
-def build_bundle(directory: Path, **options: Any) -> Path:
+def build_bundle(directory: Path, *, evaluation: Any = None, **options: Any) -> Path:
     """Builds ``directory/models`` in this process and returns it."""
     from model_build import pipeline
     from model_build.inputs import gather_inputs
@@ -35,7 +35,8 @@ def build_bundle(directory: Path, **options: Any) -> Path:
     config = tiny_config(directory, **options)
     progress = Progress(io.StringIO())
     out = directory / "models"
-    pipeline.build(config, gather_inputs(config, directory / "cache", progress), out, progress)
+    inputs = gather_inputs(config, directory / "cache", progress)
+    pipeline.build(config, inputs, out, progress, evaluation=evaluation)
     return out
 
 

@@ -44,7 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lambda_app.models",),
     ("lambda_app.invocation", "lambda_app.snapshot"),
     ("lambda_app.logs", "lambda_app.coldstart", "lambda_app.import_pack"),
-    ("lambda_app.bundle", "lambda_app.settings", "lambda_app.limits"),
+    ("lambda_app.bundle", "lambda_app.settings", "lambda_app.limits", "lambda_app.cpu"),
     ("lambda_app.errors", "lambda_app"),
 )
 
@@ -65,7 +65,13 @@ OWNERS = {
 # Arrays are the common tongue of the core.
 NUMPY = ("lambda_app.models", "lambda_app.service", "lambda_app.api.vectors")
 # Modules that the build may use, to describe a bundle and to prove it with the code that will run it.
-FOR_THE_BUILD = ("lambda_app.bundle", "lambda_app.models", "lambda_app.errors", "lambda_app.limits")
+FOR_THE_BUILD = (
+    "lambda_app.bundle",
+    "lambda_app.models",
+    "lambda_app.errors",
+    "lambda_app.limits",
+    "lambda_app.cpu",
+)
 
 
 @cache

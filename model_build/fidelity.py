@@ -1,0 +1,152 @@
+"""How near one model's answers are to another's: the figures of the parity report, from plain arrays.
+
+The first argument is always the reference. Figures are plain floats and counts, rounded for the manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Figures = dict[str, Any]
+Scores = NDArray[np.float64]
+
+NEIGHBOURS = 10
+BEST = 3
+# Two documents whose reference scores (0 to 1) are nearer than this have no order that could be got wrong.
+RANK_MARGIN = 0.01
+# Pairwise figures take memory and time by the square: of more texts than this, the first ones count.
+PAIRWISE_TEXTS = 2000
+
+
+def compare_vectors(expected: NDArray[np.float32], found: NDArray[np.float32]) -> Figures:
+    """Of (texts, dimensions) vectors of length 1, at least two: cosine of each text's two vectors, Spearman's
+    correlation of the similarities of all pairs of texts, and the share of each text's ten nearest
+    neighbours in both spaces."""
+    cosine = (expected * found).sum(axis=1)
+    similar, also = (_similarities(vectors[:PAIRWISE_TEXTS]) for vectors in (expected, found))
+    pairs = np.triu_indices(len(similar), k=1)
+    return {
+        "texts": len(cosine),
+        "mean_cosine": rounded(cosine.mean()),
+        "min_cosine": rounded(cosine.min()),
+        "rank_correlation": rounded(spearman(similar[pairs], also[pairs])),
+        "top10_overlap": rounded(_overlap(similar, also)),
+    }
+
+
+def compare_logits(expected: Sequence[NDArray[np.float32]], found: Sequence[NDArray[np.float32]]) -> Figures:
+    """Of one array of logits a query: differences of logits and of scores, and how alike documents rank.
+
+    Scores are the sigmoid of the logits whatever the model's activation, so that thresholds mean the same for
+    every model. ``rank_agreement`` is the share of document pairs, told apart by the reference, that keep
+    their order; ``kendall_tau`` counts all pairs; ``top3_overlap`` is the share of each query's best three
+    that the reference has there, or as good as there.
+    """
+    logits = np.abs(np.concatenate(expected).astype(np.float64) - np.concatenate(found))
+    references, others = [sigmoid(one) for one in expected], [sigmoid(one) for one in found]
+    scores = np.abs(np.concatenate(references) - np.concatenate(others))
+    pairs = [_pairs(one, other) for one, other in zip(references, others, strict=True)]
+    gaps, orders = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    clear = gaps > RANK_MARGIN
+    best = [_best(one, other) for one, other in zip(references, others, strict=True)]
+    return {
+        "queries": len(expected),
+        "pairs": len(scores),
+        "mean_score_difference": rounded(scores.mean()),
+        "max_score_difference": rounded(scores.max()),
+        "mean_logit_difference": rounded(logits.mean()),
+        "max_logit_difference": rounded(logits.max()),
+        "rank_agreement": rounded((orders[clear] > 0).mean() if clear.any() else 1.0),
+        "kendall_tau": rounded(orders[gaps > 0].mean() if (gaps > 0).any() else 1.0),
+        "top3_overlap": rounded(np.mean(best)),
+    }
+
+
+def ndcg(scores: Scores, relevance: Scores, k: int = 10) -> float:
+    """Normalised discounted cumulative gain of the best ``k``, gains linear in the relevance, ties in the
+    order given; ``relevance`` has a number above 0 (Järvelin and Kekäläinen, 2002, as trec_eval has it)."""
+    discounts = 1 / np.log2(np.arange(2, min(k, len(scores)) + 2))
+    ranked = relevance[np.argsort(-scores, kind="stable")][:k]
+    return float((ranked * discounts).sum() / (np.sort(relevance)[::-1][:k] * discounts).sum())
+
+
+def spearman(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Correlation of ranks; 1.0 where either has no order at all."""
+    ranks = np.stack([_ranks(one), _ranks(other)])
+    if (np.ptp(ranks, axis=1) == 0).any():
+        return 1.0
+    return float(np.asarray(np.corrcoef(ranks))[0, 1])
+
+
+def missed(figures: Mapping[str, Any], thresholds: Mapping[str, float]) -> list[str]:
+    """Every threshold that is not met, in words. ``min_x`` bounds figure ``x`` from below, ``max_x`` from
+    above; where there is a figure of the threshold's own name, it is meant."""
+    failures = []
+    for name, bound in thresholds.items():
+        least = name.startswith("min_")
+        figure = figure_of(name, figures)
+        if figure is None:
+            continue
+        value = figures[figure]
+        if value < bound if least else value > bound:
+            failures.append(f"{figure} {value} is {'below' if least else 'above'} {bound}")
+    return failures
+
+
+def figure_of(threshold: str, figures: Mapping[str, Any]) -> str | None:
+    """The figure that a threshold bounds, if it is there."""
+    return next((name for name in (threshold, threshold.partition("_")[2]) if name in figures), None)
+
+
+def sigmoid(logits: NDArray[Any]) -> Scores:
+    """Logits to scores from 0 to 1, without overflow."""
+    small = np.exp(-np.abs(logits.astype(np.float64)))
+    scores: Scores = np.asarray(np.where(logits >= 0, 1 / (1 + small), small / (1 + small)))
+    return scores
+
+
+def rounded(value: Any) -> float:
+    """As figures stand in the manifest."""
+    return round(float(value), 6)
+
+
+def _similarities(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    return vectors @ vectors.T
+
+
+def _overlap(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    nearest = [_nearest(similarities) for similarities in (expected, found)]
+    shared = [len(set(one) & set(other)) for one, other in zip(*nearest, strict=True)]
+    return float(np.mean(shared)) / min(NEIGHBOURS, len(expected) - 1)
+
+
+def _nearest(similarities: NDArray[np.float32]) -> list[list[int]]:
+    others = similarities.copy()
+    np.fill_diagonal(others, -np.inf)
+    count = min(NEIGHBOURS, len(others) - 1)
+    return np.argsort(-others, axis=1, kind="stable")[:, :count].tolist()  # type: ignore[no-any-return]
+
+
+def _ranks(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Ranks from 0, those of equal values averaged."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return np.asarray((ends - counts + ends - 1) / 2, np.float64)[inverse]
+
+
+def _pairs(expected: Scores, found: Scores) -> tuple[Scores, Scores]:
+    """Of every pair of documents: how far the reference tells them apart, and 1, 0 or -1 as the other orders
+    them the same way, not at all, or the other way round."""
+    one, other = np.triu_indices(len(expected), k=1)
+    gap = expected[one] - expected[other]
+    return np.abs(gap), np.sign(gap) * np.sign(found[one] - found[other])
+
+
+def _best(expected: Scores, found: Scores) -> float:
+    best = np.argsort(-found, kind="stable")[:BEST]
+    last = np.sort(expected)[::-1][:BEST][-1]
+    return float((expected[best] >= last - RANK_MARGIN).mean())
