@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lambda_app.api import fields, info, roles
+from lambda_app.api import fields, roles
 from lambda_app.api.vectors import encode_vectors
 from lambda_app.errors import DeadlineError, FieldError, LambdaAppError, ResponseTooLargeError
 from lambda_app.service import EmbedRequest, RerankRequest, Service
@@ -95,7 +95,9 @@ class DirectDoor:
 
     def _info(self, event: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
         fields.reject_unknown(event, ("action",))
-        return info.describe(self._service)
+        from lambda_app.api.info import describe
+
+        return describe(self._service)
 
     def _ping(self, event: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
         # Warm-up plugins add fields of their own; a ping is never worth refusing.
