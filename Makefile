@@ -73,7 +73,8 @@ soak: dev-venv ## the long tests: thousands of requests, tens of thousands of te
 lock: dev-venv ## resolve requirements/*.txt anew from pyproject.toml (LOCK_FLAGS=--upgrade for newer versions)
 	@$(UV_COMPILE) pyproject.toml -o requirements/runtime.txt
 	@$(UV_COMPILE) pyproject.toml --extra build -c requirements/runtime.txt -o requirements/build.txt
-	@$(UV_COMPILE) pyproject.toml --extra build --extra dev -c requirements/build.txt -o requirements/dev.txt
+	@$(UV_COMPILE) pyproject.toml --extra fetch -c requirements/runtime.txt -o requirements/fetch.txt
+	@$(UV_COMPILE) pyproject.toml --extra fetch --extra build --extra dev -c requirements/fetch.txt -c requirements/build.txt -o requirements/dev.txt
 	@$(UV_COMPILE) --no-config requirements/clients.in -o requirements/clients.txt
 	@$(UV_COMPILE) --no-config requirements/scan.in -o requirements/scan.txt
 
