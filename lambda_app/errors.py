@@ -118,6 +118,12 @@ class BundleError(LambdaAppError):
     code = "invalid_bundle"
 
 
+class FetchError(BundleError):
+    """A bundle could not be fetched; its code says why. Raised in init."""
+
+    code = "bundle_download_failed"
+
+
 class InferenceError(LambdaAppError):
     """The model gave something that must not be passed on, such as a value that is not finite."""
 

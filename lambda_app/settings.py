@@ -22,13 +22,17 @@ SNAP_START = "snap-start"
 MEGABYTES_PER_VCPU = 1_769
 # Beside the package: /var/task/models in the image, models/ in a clone.
 DEFAULT_MODEL_DIR = Path(__file__).resolve().parent.parent / "models"
+DEFAULT_METRICS_NAMESPACE = "LambdaEmbedRerank"
 
 
 class Settings(NamedTuple):
-    """Read once, in init. ``models`` is None when the bundle decides; ``memory_mb`` is None outside
-    Lambda; ``api_keys`` are SHA-256 hashes in hex, none where HTTP asks for no key."""
+    """Read once, in init. ``models`` is None when the bundle decides; ``memory_mb`` and ``function_name`` are
+    None outside Lambda; ``api_keys`` are SHA-256 hashes in hex, none where HTTP asks for no key;
+    ``bundle_url`` and ``metrics_namespace`` are None when they are not asked for."""
 
     model_dir: Path
+    bundle_url: str | None
+    temporary: Path
     models: frozenset[ModelRole] | None
     preload: frozenset[Preloadable]
     threads: int | None
@@ -40,6 +44,8 @@ class Settings(NamedTuple):
     result_sink: str | None
     cors_allow_origins: tuple[str, ...]
     log_level: int
+    metrics_namespace: str | None
+    function_name: str | None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -52,6 +58,8 @@ class Settings(NamedTuple):
         preload = _choices(environ, "PRELOAD", PRELOADABLE)
         return cls(
             model_dir=Path(environ.get("MODEL_DIR") or DEFAULT_MODEL_DIR),
+            bundle_url=_bundle_url(environ),
+            temporary=Path(environ.get("TMPDIR") or "/tmp"),  # noqa: S108 (all that Lambda lets be written)
             models=cast("frozenset[ModelRole] | None", models or None),
             preload=cast("frozenset[Preloadable]", frozenset(PRELOADABLE) if preload is None else preload),
             threads=_integer(environ, "INFERENCE_THREADS", 1, 64),
@@ -63,6 +71,8 @@ class Settings(NamedTuple):
             result_sink=_result_sink(environ),
             cors_allow_origins=_origins(environ),
             log_level=_log_level(environ),
+            metrics_namespace=environ.get("METRICS_NAMESPACE", DEFAULT_METRICS_NAMESPACE) or None,
+            function_name=environ.get("AWS_LAMBDA_FUNCTION_NAME") or None,
         )
 
     @property
@@ -139,6 +149,20 @@ def _result_sink(environ: Mapping[str, str]) -> str | None:
     if not (colon and function.isidentifier() and all(part.isidentifier() for part in module.split("."))):
         raise ConfigurationError(
             "RESULT_SINK must be module:function, such as my_package.results:store", param="RESULT_SINK"
+        )
+    return value
+
+
+def _bundle_url(environ: Mapping[str, str]) -> str | None:
+    value = environ.get("MODEL_BUNDLE_URL", "").rstrip("/")
+    if not value:
+        return None
+    scheme, separator, rest = value.partition("://")
+    bucket = rest.partition("/")[0]
+    absolute = rest.startswith("/")
+    if not separator or not ((scheme == "s3" and bucket) or (scheme == "file" and absolute)):
+        raise ConfigurationError(
+            "MODEL_BUNDLE_URL must be s3://bucket/prefix or file:///directory", param="MODEL_BUNDLE_URL"
         )
     return value
 

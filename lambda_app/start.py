@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lambda_app.cpu import cpu_features, is_checked
+from lambda_app.bundle import MANIFEST
 from lambda_app.dispatch import Dispatcher
+from lambda_app.errors import LambdaAppError
 from lambda_app.logs import JsonLog
 from lambda_app.runtime import Runtime
 from lambda_app.service import Service
-from lambda_app.settings import SNAP_START, Settings
+from lambda_app.settings import LOG_LEVELS, SNAP_START, Settings
 
 if TYPE_CHECKING:
     from lambda_app.coldstart import PhaseClock
@@ -22,8 +24,19 @@ def start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
 
     Raises:
         ConfigurationError: a variable has a value that cannot be used.
-        BundleError: the bundle is missing, foreign or incomplete.
+        BundleError: the bundle is missing, foreign or incomplete, or could not be fetched.
     """
+    try:
+        return _start(environ, clock)
+    except LambdaAppError as error:
+        # What awslambdaric makes of the exception has its class and message, and not its code.
+        JsonLog(LOG_LEVELS["ERROR"]).error(
+            "init_failed", code=error.code, message=error.message, param=error.param
+        )
+        raise
+
+
+def _start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
     # Imports allocate hundreds of thousands of objects that live as long as the process: a collector that
     # walks them over and over takes a sixth of the imports' time.
     gc.disable()
@@ -32,6 +45,8 @@ def start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
         log = JsonLog(settings.log_level)
         if settings.import_pack is not None:
             _install_import_pack(settings.import_pack, log)
+        if settings.bundle_url is not None:
+            settings = _with_fetched_bundle(settings, settings.bundle_url, clock, log)
         runtime = Runtime(settings, clock)
         dispatcher = Dispatcher(Service(runtime), settings, log, clock)
         runtime.preload(meanwhile=dispatcher.open_http if "http" in settings.preload else None)
@@ -44,7 +59,7 @@ def start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
         register_hooks(clock, log)
     _compare_cpu(runtime, log)
     clock.finish()
-    log.info("cold_start", phases_ms=clock.milliseconds(), initialization_type=settings.initialization_type)
+    _log_cold_start(settings, clock, log)
     return dispatcher
 
 
@@ -64,6 +79,32 @@ def _compare_cpu(runtime: Runtime, log: JsonLog) -> None:
             reason="the bundle was not checked on such a CPU: run where it was, or rebuild it with another "
             "quantization",
         )
+
+
+def _log_cold_start(settings: Settings, clock: PhaseClock, log: JsonLog) -> None:
+    """One line, which CloudWatch also takes for a metric where there is a function for it to belong to."""
+    phases = clock.milliseconds()
+    fields = {"phases_ms": phases, "initialization_type": settings.initialization_type}
+    if settings.metrics_namespace is None or settings.function_name is None:
+        log.info("cold_start", **fields)
+        return
+    log.metric(
+        "cold_start",
+        settings.metrics_namespace,
+        ("ColdStartDuration", "Milliseconds", phases["total"]),
+        {"FunctionName": settings.function_name, "InitializationType": settings.initialization_type},
+        **fields,
+    )
+
+
+def _with_fetched_bundle(settings: Settings, url: str, clock: PhaseClock, log: JsonLog) -> Settings:
+    """The settings, with MODEL_DIR's place taken by a fetched bundle where MODEL_DIR holds none."""
+    if (settings.model_dir / MANIFEST).exists():
+        return settings
+    from lambda_app.fetch import fetch_bundle
+
+    with clock.phase("fetch"):
+        return settings._replace(model_dir=fetch_bundle(url, settings.temporary, log))
 
 
 def _install_import_pack(path: str, log: JsonLog) -> None:

@@ -42,7 +42,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lambda_app.models.library", "lambda_app.models.unigram", "lambda_app.models.wordpiece"),
     ("lambda_app.models.pieces", "lambda_app.models.words", "lambda_app.models.special_tokens"),
     ("lambda_app.models",),
-    ("lambda_app.invocation", "lambda_app.snapshot"),
+    ("lambda_app.invocation", "lambda_app.snapshot", "lambda_app.fetch"),
+    ("lambda_app.fetch_file", "lambda_app.fetch_s3"),
     ("lambda_app.logs", "lambda_app.coldstart", "lambda_app.import_pack"),
     ("lambda_app.bundle", "lambda_app.settings", "lambda_app.limits", "lambda_app.cpu"),
     ("lambda_app.errors", "lambda_app"),
@@ -61,6 +62,9 @@ OWNERS = {
     "tokenizers": {"lambda_app.models.library"},
     "marisa_trie": {"lambda_app.models.pieces"},
     "snapshot_restore_py": {"lambda_app.snapshot"},
+    "boto3": {"lambda_app.fetch_s3"},
+    "botocore": {"lambda_app.fetch_s3"},
+    "s3transfer": {"lambda_app.fetch_s3"},
 }
 # Arrays are the common tongue of the core.
 NUMPY = ("lambda_app.models", "lambda_app.service", "lambda_app.api.vectors")
@@ -132,11 +136,12 @@ def test_only_the_core_handles_arrays(name: str) -> None:
 
 def test_owned_libraries_are_declared_or_come_with_what_is() -> None:
     content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    declared = {
-        requirement.partition("==")[0].replace("-", "_") for requirement in content["project"]["dependencies"]
-    }
-    # starlette and pydantic are FastAPI's own; snapshot_restore_py comes with awslambdaric.
-    assert OWNERS.keys() - declared == {"starlette", "pydantic", "snapshot_restore_py"}
+    project = content["project"]
+    requirements = [*project["dependencies"], *project["optional-dependencies"]["fetch"]]
+    declared = {requirement.partition("==")[0].replace("-", "_") for requirement in requirements}
+    # starlette and pydantic are FastAPI's own, the next two boto3's; the last comes with awslambdaric.
+    undeclared = {"starlette", "pydantic", "botocore", "s3transfer", "snapshot_restore_py"}
+    assert OWNERS.keys() - declared == undeclared
 
 
 @pytest.mark.parametrize("name", sorted(trees("model_build")))

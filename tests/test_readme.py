@@ -189,6 +189,7 @@ def test_the_configuration_table_is_complete() -> None:
     }
     levels = {"DEBUG", "INFO", "WARNING", "ERROR", "TRACE", "WARN", "FATAL", "CRITICAL"}
     lambdas_own = {
+        "AWS_LAMBDA_FUNCTION_NAME",
         "AWS_LAMBDA_LOG_LEVEL",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
         "AWS_LAMBDA_INITIALIZATION_TYPE",

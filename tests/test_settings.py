@@ -22,6 +22,9 @@ def test_everything_can_be_set() -> None:
     settings = Settings.from_env(
         {
             "MODEL_DIR": "/mnt/models",
+            "MODEL_BUNDLE_URL": "s3://bucket/bundles/v1/",
+            "TMPDIR": "/mnt/tmp",
+            "METRICS_NAMESPACE": "",
             "MODELS": "embedding",
             "PRELOAD": " embedding , http ",
             "API_BASE_PATH": "/search/",
@@ -31,6 +34,9 @@ def test_everything_can_be_set() -> None:
         }
     )
     assert settings.model_dir == Path("/mnt/models")
+    assert settings.bundle_url == "s3://bucket/bundles/v1"
+    assert settings.temporary == Path("/mnt/tmp")
+    assert settings.metrics_namespace is None
     assert set(settings.models or ()) == {"embedding"}
     assert settings.preload == {"embedding", "http"}
     assert settings.api_base_path == "/search"
@@ -58,6 +64,10 @@ def test_configured_threads_win() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("MODEL_BUNDLE_URL", "https://example.com/bundle"),
+        ("MODEL_BUNDLE_URL", "s3:///prefix"),
+        ("MODEL_BUNDLE_URL", "file://relative"),
+        ("MODEL_BUNDLE_URL", "/mnt/models"),
         ("MODELS", "embeddings"),
         ("PRELOAD", "http,web"),
         ("INFERENCE_THREADS", "0"),
