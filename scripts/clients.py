@@ -22,11 +22,10 @@ from pathlib import Path
 
 from lambda_app.bundle import MANIFEST, Bundle, checksum, read_manifest
 from scripts.embedded_bundle import MODELS, ensure_bundle
+from scripts.environments import ensure_environment
 from scripts.rie import ROOT, Emulator
 from scripts.serve import GatewayServer
 
-LOCK = ROOT / "requirements" / "clients.txt"
-VENV = ROOT / ".venvs" / "clients"
 TESTS = ROOT / "tests" / "clients"
 PAGE = ROOT / "docs" / "CLIENTS.md"
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -36,7 +35,7 @@ KEY = "my-key"
 
 
 def main(arguments: list[str]) -> int:
-    python = ensure_environment()
+    python = ensure_environment("clients") / "python"
     with tempfile.TemporaryDirectory() as directory, function(prompted_bundle(Path(directory))) as address:
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -52,22 +51,6 @@ def main(arguments: list[str]) -> int:
         }
         command = [str(python), "-m", "pytest", str(TESTS), *arguments]
         return subprocess.run(command, env=environment, check=False).returncode
-
-
-def ensure_environment() -> Path:
-    """The Python of the clients' environment, made anew when the lock has changed."""
-    python, stamp = VENV / "bin" / "python", VENV / ".installed"
-    wanted = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
-        return python
-    print(f"making {VENV.relative_to(ROOT)} ({LOCK.relative_to(ROOT)})", file=sys.stderr)
-    uv = str(Path(sys.executable).with_name("uv"))
-    subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(VENV)], check=True)
-    install = [uv, "pip", "install", "--quiet", "--no-config", "--python", str(python), "--no-deps"]
-    install += ["--require-hashes", "--only-binary", ":all:", "-r", str(LOCK)]
-    subprocess.run(install, check=True)
-    stamp.write_text(wanted, encoding="utf-8")
-    return python
 
 
 def prompted_bundle(directory: Path) -> Path:
