@@ -198,7 +198,14 @@ def test_the_configuration_table_is_complete() -> None:
     assert {name for name in lambdas_own if name not in README} == set()
 
 
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md", "docs/BULK.md", "docs/CLIENTS.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/ARCHITECTURE.md",
+    "docs/BULK.md",
+    "docs/CLIENTS.md",
+    "docs/DEPLOY.md",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)
