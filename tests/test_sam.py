@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
@@ -249,6 +250,19 @@ def test_boto3_what_is_not_json(client: Any, function: Function) -> None:
     with pytest.raises(ClientError, match="InvalidRequestContent"):
         client.invoke(FunctionName="PipelineFunction", Payload=b"{")
     assert_same(invoke(client, EMBED), function(EMBED))
+
+
+def test_boto3_as_the_deployment_page_has_it(
+    client: Any, function: Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "DEPLOY.md").read_text(encoding="utf-8")
+    (snippet,) = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "boto3" in text]
+    monkeypatch.setattr(boto3, "client", lambda service: client)
+    names: dict[str, Any] = {}
+    exec(compile(snippet, "docs/DEPLOY.md", "exec"), names)
+    assert_same(names["embed"]("PipelineFunction", TEXTS), function(EMBED)["embeddings"])
+    with pytest.raises(RuntimeError, match="invalid_text"):
+        names["embed"]("PipelineFunction", [""])
 
 
 # sam build
