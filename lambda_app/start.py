@@ -6,8 +6,8 @@ import gc
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from lambda_app.cpu import cpu_features, is_checked
 from lambda_app.bundle import MANIFEST
+from lambda_app.cpu import cpu_features, is_checked
 from lambda_app.dispatch import Dispatcher
 from lambda_app.errors import LambdaAppError
 from lambda_app.logs import JsonLog
