@@ -36,20 +36,14 @@ class RerankV2Request(Request):
     priority: Annotated[int | None, Field(ge=0, description="Accepted, and not looked at.")] = None
 
 
-class RerankV1Request(Request):
+class RerankV1Request(RerankV2Request):
     """A query, and documents to rank by how well they answer it."""
 
-    query: Text
-    documents: Annotated[
+    documents: Annotated[  # type: ignore[assignment]
         Documents | Annotated[list[dict[str, Any]], Field(min_length=1, max_length=LIMITS.rerank_documents)],
         Field(description='Texts, `{"text": ...}`, or with `rank_fields` any objects.'),
     ]
-    model: Annotated[str | None, Field(description="Any name.")] = None
-    top_n: Count | None = None
     top_k: Annotated[Count | None, Field(description="As `top_n`. Voyage.")] = None
-    max_tokens_per_doc: Annotated[Count | None, Field(description="The most that is read of each.")] = None
-    return_documents: bool | None = None
-    priority: Annotated[int | None, Field(ge=0, description="Accepted, and not looked at.")] = None
     rank_fields: Annotated[
         str | list[str] | None, Field(description="Fields of the documents to read, in that order.")
     ] = None
