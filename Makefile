@@ -10,7 +10,7 @@ UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check test-clients serve build verify image image-info scan test-image bench bench-quick soak lock clean build-venv dev-venv
+.PHONY: help demo test check test-clients serve build verify image image-info scan test-image bench bench-quick bench-image soak lock clean build-venv dev-venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench: dev-venv ## the cold start beside its alternatives
 
 bench-quick: dev-venv ## the same in three minutes
 	@$(RUN) -m benchmarks.quick
+
+bench-image: dev-venv ## the image with full-size models: size, start, memory, and the chunks a start touches
+	@$(RUN) -m benchmarks.image
 
 soak: dev-venv ## the long tests: thousands of requests, tens of thousands of texts
 	@$(RUN) -m pytest -m "soak or long" -s

@@ -75,15 +75,22 @@ def resident_bytes(files: Iterable[Path]) -> int:
 def _resident(path: Path) -> int:
     try:
         size = path.stat().st_size
-        if size == 0:
-            return 0
-        with path.open("rb") as stream:
-            # Private and writable only so that ctypes may take its address; nothing is written or read.
-            mapping = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+        return min(size, sum(residency(path)) * mmap.PAGESIZE) if size else 0
     except OSError:
         return 0
-    pages = -(-size // mmap.PAGESIZE)
-    vector = (ctypes.c_ubyte * pages)()
+
+
+def residency(path: Path) -> bytes:
+    """A byte for each page of a file that is not empty: 1 where it is in the page cache.
+
+    Raises:
+        OSError: it cannot be read or mapped.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        # Private and writable only so that ctypes may take its address; nothing is written or read.
+        mapping = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+    vector = (ctypes.c_ubyte * -(-size // mmap.PAGESIZE))()
     window = ctypes.c_char.from_buffer(mapping)
     try:
         if _LIBC.mincore(ctypes.addressof(window), size, vector):
@@ -91,7 +98,7 @@ def _resident(path: Path) -> int:
     finally:
         del window
         mapping.close()
-    return min(size, sum(flag & 1 for flag in bytes(vector)) * mmap.PAGESIZE)
+    return bytes(flag & 1 for flag in bytes(vector))
 
 
 def total_bytes(files: Iterable[Path]) -> int:

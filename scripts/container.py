@@ -35,9 +35,10 @@ TMP = "/tmp"  # noqa: S108 (the container's own)
 START_SECONDS = 60.0
 TIMEOUT_SECONDS = 300.0
 
-# Runs in the container: a line is an event, the answer is a line of status and body.
+# Runs in the container: says that it is there; then a line is an event, the answer a line of status and body.
 _CLIENT = f"""
 import http.client, json, sys
+print(flush=True)
 for line in sys.stdin.buffer:
     connection = http.client.HTTPConnection("127.0.0.1", 8080)
     try:
@@ -125,6 +126,18 @@ class Container:
         script = "import socket; socket.create_connection(('127.0.0.1', 8080)).close()"
         return self.execute(script, check=False).returncode == 0
 
+    def connect(self) -> subprocess.Popen[bytes]:
+        """The client in the container, started if it is not: measurements do so before their clock runs."""
+        if self._client is None:
+            self._client = subprocess.Popen(
+                [self._docker, "exec", "-i", self.name, "python", "-u", "-c", _CLIENT],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+            )
+            self._line(_pipe(self._client.stdout), START_SECONDS)
+        return self._client
+
     def invoke(self, event: Any, *, timeout: float = TIMEOUT_SECONDS) -> Any:
         """The function's answer to an event, both as JSON values.
 
@@ -133,16 +146,10 @@ class Container:
         Raises:
             ContainerError: the function's process ended, or its time ran out.
         """
-        if self._client is None:
-            self._client = subprocess.Popen(
-                [self._docker, "exec", "-i", self.name, "python", "-u", "-c", _CLIENT],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,
-            )
+        client = self.connect()
         try:
-            _pipe(self._client.stdin).write(json.dumps(event).encode("ascii") + b"\n")
-            line = self._line(_pipe(self._client.stdout), timeout)
+            _pipe(client.stdin).write(json.dumps(event).encode("ascii") + b"\n")
+            line = self._line(_pipe(client.stdout), timeout)
         except OSError as error:
             raise ContainerError(f"the container is gone: {self.log_text[-1000:]}") from error
         status, body = json.loads(line)

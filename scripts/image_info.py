@@ -76,11 +76,11 @@ def layers(docker: str, image: str) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for line in told.splitlines():
         size, _, made = line.partition("\t")
-        name = next(
-            (name for name, words in LAYERS.items() if any(word in f"{made} " for word in words)), "base"
-        )
+        matching = [name for name, words in LAYERS.items() if any(word in f"{made} " for word in words)]
+        name = matching[0] if matching else "base"
         sizes[name] = sizes.get(name, 0) + int(float(size))
-    return sizes
+    base = sizes.pop("base", 0)
+    return {**sizes, "base": base}
 
 
 def run_inside(docker: str, image: str, script: str) -> Any:

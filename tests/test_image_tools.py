@@ -210,3 +210,14 @@ def test_the_report_says_what_is_wrong_with_a_bundle() -> None:
     text = report("image:tag", {"Labels": {"a": "b"}}, {"code": 2_000_000, "base": 3_000_000}, told)
     assert "5.0 MB, of which 2.0 MB are added to the base" in text
     assert "none that can be used: no model bundle at /var/task/models" in text
+
+
+def test_the_images_benchmark_tells_what_it_measured() -> None:
+    from benchmarks.image import Row, tell
+    from benchmarks.image_chunks import Touched
+
+    row = Row("int8", 12.0, 516_000_000, 0.9, 1.1, 300_000_000, 600_000_000, 0.5)
+    text = tell([row], Touched(600_000_000, 200_000_000, 250 << 20, {"usr": 5_000_000}))
+    assert "INT8, in the image" in text
+    assert "516 MB" in text
+    assert "500 chunks of 512 KiB: 262 MB of 600 MB (44%); 200 MB of pages were read" in text
