@@ -119,10 +119,10 @@ def check_answer(event: Event, answer: Any) -> None:
         content = json.loads(answer["body"]) if "body" in answer else answer
         if "embeddings" in content:
             found = [len(vector) for vector in content["embeddings"]]
-        elif "data" in content:
-            found = [len(entry["embedding"]) for entry in content["data"]]
-        else:
+        elif "results" in content:
             found = [768 for result in content["results"] if 0 <= result["index"] < wanted]
+        else:
+            found = [len(entry["embedding"]) for entry in content["data"]]
     except (KeyError, TypeError, ValueError):
         found = []
     if found != [768] * wanted:
