@@ -81,6 +81,7 @@ lock: dev-venv ## resolve requirements/*.txt anew from pyproject.toml (LOCK_FLAG
 	@$(UV_COMPILE) --no-config requirements/clients.in -o requirements/clients.txt
 	@$(UV_COMPILE) --no-config requirements/scan.in -o requirements/scan.txt
 	@$(UV_COMPILE) --no-config requirements/sam.in -o requirements/sam.txt
+	@$(UV_COMPILE) --no-config requirements/schemathesis.in -o requirements/schemathesis.txt
 
 clean: ## remove models/, .cache and what tools left; .venv stays
 	@rm -rf models .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

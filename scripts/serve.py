@@ -29,6 +29,8 @@ SOCKET_SECONDS = 30.0
 class GatewayServer(HTTPServer):
     """A server with a Lambda handler."""
 
+    max_body_bytes = MAX_BODY_BYTES
+
     def __init__(self, address: tuple[str, int], handler: Handler) -> None:
         self.lambda_handler = handler
         super().__init__(address, GatewayRequest)
@@ -70,7 +72,11 @@ class GatewayRequest(BaseHTTPRequestHandler):
             return
         self._send(*http_response(answer))
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer  # noqa: N815
+    def __getattr__(self, name: str) -> Any:
+        """The standard library looks for ``do_GET`` and so on: here any method goes to the function."""
+        if name.startswith("do_"):
+            return self.answer
+        raise AttributeError(name)
 
     def _read_body(self) -> bytes | None:
         length = self.headers.get("content-length", "0")
@@ -78,7 +84,7 @@ class GatewayRequest(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.LENGTH_REQUIRED)
         elif not (length.isascii() and length.isdigit()):
             self._refuse(HTTPStatus.BAD_REQUEST)
-        elif len(length) > 9 or int(length) > MAX_BODY_BYTES:
+        elif len(length) > 9 or int(length) > self.server.max_body_bytes:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         else:
             return self.rfile.read(int(length))
@@ -178,6 +184,9 @@ def _body_text(body: bytes) -> tuple[str, bool]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.serve", description=__doc__.split("\n")[0])
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument(
+        "--max-body-bytes", type=int, default=MAX_BODY_BYTES, help="API Gateway's own is %(default)s"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="(default: %(default)s)")
     options = parser.parse_args(arguments)
     # SIGINT too: a shell starts background jobs with it ignored.
@@ -192,6 +201,7 @@ def main(arguments: list[str] | None = None) -> int:
                 file=sys.stderr,
             )
             return 1
+        server.max_body_bytes = options.max_body_bytes
         with server:
             print(f"listening on http://{options.host}:{server.server_port} (Ctrl-C stops)", flush=True)
             server.serve_forever()

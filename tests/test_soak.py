@@ -121,6 +121,11 @@ def mixed_requests(count: int) -> Iterator[Any]:
         yield make()
 
 
+def requests() -> Iterator[Any]:
+    """The same without an end, for who needs no answers to compare."""
+    return itertools.cycle(list(mixed_requests(DISTINCT)))
+
+
 def without_ids(answer: Any) -> Any:
     """An answer as JSON values, without what is another in each invocation."""
     if isinstance(answer, dict) and "statusCode" in answer:

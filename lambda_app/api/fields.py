@@ -113,6 +113,8 @@ def optional_choices(body: Mapping[str, Any], name: str, choices: Collection[str
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list):
         _wrong(name, "a list of strings", value)
+    if len(given) > len(choices):
+        raise FieldError(f"{name} may hold each of {', '.join(choices)} once", param=name)
     return list(dict.fromkeys(_one_of(item, name, choices) for item in given))
 
 
