@@ -133,9 +133,9 @@ def test_no_api_is_ever_open() -> None:
     assert TEMPLATE["Parameters"]["AuthMode"]["Default"] == "IAM"
     auth = apis["IamApi"]["Properties"]["Auth"]
     assert auth == {"EnableIamAuthorizer": True, "DefaultAuthorizer": "AWS_IAM"}
-    # With keys, the function is what asks: the condition that makes that API gives it the hashes.
+    # With keys, the function is what asks, and the rules see to it that it has some.
     keys = RESOURCES["HttpFunction"]["Properties"]["Environment"]["Variables"]["API_KEYS_SHA256"]
-    assert keys["Fn::If"][:2] == ["WithKeys", {"Ref": "ApiKeysSha256"}]
+    assert keys == {"Ref": "ApiKeysSha256"}
     # Nothing else invites callers.
     assert not any("FunctionUrlConfig" in RESOURCES[name]["Properties"] for name in FUNCTIONS)
     assert not any("Events" in RESOURCES[name]["Properties"] for name in FUNCTIONS)
