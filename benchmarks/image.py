@@ -36,15 +36,7 @@ ROUNDS = 5
 VARIANTS: dict[str, str | None] = {"int8": "bundles/int8", "fp32": "bundles/none", "none": None}
 # What the Dockerfile copies; the context is made of it and of a bundle from elsewhere.
 CONTEXT = (
-    *(
-        "Dockerfile.lambda",
-        ".dockerignore",
-        "lambda_app",
-        "model_build",
-        "build_models.py",
-        "models.toml",
-        "requirements",
-    ),
+    *("Dockerfile.lambda", ".dockerignore", "lambda_app", "model_build", "build_models.py", "models.toml"),
     *("requirements", "scripts", "LICENSE", "NOTICE"),
 )
 
