@@ -30,17 +30,19 @@ if TYPE_CHECKING:
 
 # What happens to a text of more tokens than the model takes: it loses its end or its start, or is refused.
 Truncate = Literal["end", "start", "none"]
-# The least that one number of a vector takes in an answer, by how vectors are written (a float is at least
-# "0.12345,"): a request is refused before any work only when it could never fit; the door checks the exact
-# size afterwards.
+# The least that one number of a vector takes in an answer, by how vectors are written: what could not fit is
+# refused before any work, and the door checks the exact size afterwards. A float32 in JSON has 16 to 21
+# characters, as in -0.023189853876829147, but for rare ones that never make up a whole vector.
 BYTES_PER_NUMBER = {
-    "float": 8.0,
+    "float": 16.0,
     "base64": 16 / 3,
     "int8": 2.0,
     "uint8": 2.0,
     "binary": 2 / 8,
     "ubinary": 2 / 8,
 }
+# How much more than the least a float takes at most, with what stands between it and the next.
+MOST_PER_LEAST = 23 / 16
 # Time to write one number of a vector as JSON, for us and again for Lambda's runtime client.
 SECONDS_PER_NUMBER = 2e-6
 # The least that one token takes, as in {"id":1,"text":"a","special":false,"start":null,"stop":null}.
@@ -299,8 +301,9 @@ class Service:
     def _check_answer_fits(self, request: EmbedRequest, dimensions: int) -> None:
         per_text = dimensions * sum(BYTES_PER_NUMBER[encoding] for encoding in request.encodings)
         room = min(self.limits.response_bytes, request.response_bytes or self.limits.response_bytes)
-        most = int(room / per_text)
-        if len(request.texts) > most:
+        if len(request.texts) > int(room / per_text):
+            # Told is what fits in any case: see the comment at the numbers.
+            most = max(1, int(room / (per_text * (MOST_PER_LEAST if "float" in request.encodings else 1))))
             cure = ", or ask for base64" if "float" in request.encodings else ""
             raise ResponseTooLargeError(
                 f"the vectors of {len(request.texts)} texts cannot fit an answer of {room} bytes: "

@@ -203,6 +203,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "docs/ARCHITECTURE.md",
     "docs/BULK.md",
+    "docs/RELIABILITY.md",
     "docs/CLIENTS.md",
     "docs/DEPLOY.md",
 )
