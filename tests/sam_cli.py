@@ -74,7 +74,7 @@ class Sam:
     @contextmanager
     def serve(self, command: str, log: IO[bytes]) -> Iterator[str]:
         """Address of ``sam local start-api`` or ``start-lambda``, which runs meanwhile."""
-        port = free_port()
+        port, before = free_port(), containers()
         arguments = [self._program, "local", command, "--port", str(port), "--host", "127.0.0.1"]
         arguments += self._overrides
         process = subprocess.Popen(
@@ -94,6 +94,9 @@ class Sam:
                 process.wait(STOP_SECONDS)
             finally:
                 process.kill()
+                # On a busy machine SAM may end before it has taken all of them down.
+                for container in containers() - before:
+                    subprocess.run([docker(), "rm", "--force", container], capture_output=True, check=False)
 
 
 def environment() -> dict[str, str]:
@@ -116,6 +119,16 @@ def request(url: str, body: Any = None, key: str | None = None) -> Answer:
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, json.load(error))
+
+
+def docker() -> str:
+    return os.environ.get("DOCKER") or "docker"
+
+
+def containers() -> set[str]:
+    """Containers that SAM started."""
+    command = [docker(), "ps", "--all", "--quiet", "--filter", "label=sam.cli.container.type=lambda"]
+    return set(subprocess.check_output(command, text=True).split())
 
 
 def free_port() -> int:
