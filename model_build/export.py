@@ -112,3 +112,15 @@ def strip(model: ModelProto) -> None:
     for node in model.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
+
+
+def save_model(model: ModelProto, path: Path) -> None:
+    """Writes a graph with its weights beside it, as protobuf ends at 2 GB. ``model`` is left without them."""
+    onnx.save_model(
+        model,
+        str(path),
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        location=path.with_suffix(".data").name,
+        size_threshold=1024,
+    )

@@ -19,6 +19,7 @@ import transformers
 
 from lambda_app.bundle import ModelInfo
 from model_build import parity
+from model_build.calibration import Batch, calibration_batches
 from model_build.compile_tokenizer import compile_tokenizer
 from model_build.config import BuildConfig, EmbeddingConfig, RerankerConfig
 from model_build.errors import ParityError
@@ -93,6 +94,7 @@ def _make(source: ModelInput, config: BuildConfig, stage: Path, progress: Progre
             model,
             config.quantization,
             config.arch,
+            _calibration(source),
             heads=architecture.heads,
             hidden_size=architecture.hidden_size,
             vocabulary=architecture.vocabulary,
@@ -128,6 +130,17 @@ def _make(source: ModelInput, config: BuildConfig, stage: Path, progress: Progre
         fingerprint="",
     )
     return info._replace(fingerprint=fingerprint(info))
+
+
+def _calibration(source: ModelInput) -> list[Batch]:
+    prompts = source.config.prompts if isinstance(source.config, EmbeddingConfig) else None
+    return calibration_batches(
+        source.files.directory / "tokenizer.json",
+        source.role,
+        prompts=list((prompts or {}).values()),
+        max_tokens=source.config.max_tokens,
+        pad_token_id=source.architecture.pad_token_id,
+    )
 
 
 def _dimensions(graph: onnx.ModelProto) -> int:

@@ -7,7 +7,7 @@ whole table (all that the library offers for Gather) is too coarse. Schemes are 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,15 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
 
 from lambda_app.bundle import Quantization
+from model_build.calibration import Batch
 from model_build.config import Arch
+from model_build.dynamic import quantize_int8
 from model_build.errors import ExportError
+from model_build.export import save_model
 
 # Seven bits on x86-64: two products of an 8-bit activation and a weight (255 * 64 * 2 = 32640) fit 16 bits,
 # in which AVX2's vpmaddubsw adds them: the same answers with and without VNNI. Arm has no such step.
@@ -37,15 +39,24 @@ _FUSED_DOMAIN = "com.microsoft"
 @dataclass(frozen=True, slots=True)
 class Scheme:
     """``prepare`` changes the exported graph, given its number of word embeddings; ``quantize`` reads the
-    fused graph from one file and writes the quantized one to another; ``describe`` is for the manifest."""
+    fused graph from one file and writes the quantized one to another, and may look at what calibration texts
+    do to it; ``describe`` is for the manifest."""
 
     prepare: Callable[[ModelProto, int], None]
-    quantize: Callable[[Path, Path, Arch], None]
+    quantize: Callable[[Path, Path, Arch, Sequence[Batch]], None]
     describe: Callable[[Arch], Quantization]
 
 
 def quantize_model(
-    model: ModelProto, scheme: str, arch: Arch, *, heads: int, hidden_size: int, vocabulary: int, work: Path
+    model: ModelProto,
+    scheme: str,
+    arch: Arch,
+    batches: Sequence[Batch],
+    *,
+    heads: int,
+    hidden_size: int,
+    vocabulary: int,
+    work: Path,
 ) -> ModelProto:
     """Fuses, quantizes and optimises a graph for CPU; its inputs and outputs stay as they are.
 
@@ -64,7 +75,7 @@ def quantize_model(
             save_model(model, exported)
             _fuse(exported, fused, heads=heads, hidden_size=hidden_size)
             exported.unlink()
-            chosen.quantize(fused, quantized, arch)
+            chosen.quantize(fused, quantized, arch, batches)
             _optimise(quantized, optimised)
             return onnx.load(str(optimised))
         except (RuntimeError, ValueError, KeyError, AttributeError) as error:
@@ -102,25 +113,11 @@ def _fuse(source: Path, target: Path, *, heads: int, hidden_size: int) -> None:
     save_model(fused, target)
 
 
-def _int8(source: Path, target: Path, arch: Arch) -> None:
-    """Dynamic INT8: weights symmetric per output channel, activations per tensor at run time.
-
-    Gemm (a cross-encoder's head, one row per text) stays in FP32: nothing to gain there, and scores to lose.
-    """
-    quantize_dynamic(
-        source,
-        target,
-        per_channel=True,
-        reduce_range=_INT8_BITS[arch] == 7,
-        weight_type=QuantType.QInt8,
-        op_types_to_quantize=["MatMul", "Attention"],
-        use_external_data_format=True,
-        # Where shape inference gives no type (after a fused Attention) tensors are floats.
-        extra_options={"DefaultTensorType": TensorProto.FLOAT},
-    )
+def _int8(source: Path, target: Path, arch: Arch, batches: Sequence[Batch]) -> None:
+    quantize_int8(source, target, batches, bits=_INT8_BITS[arch])
 
 
-def _keep(source: Path, target: Path, _arch: Arch) -> None:
+def _keep(source: Path, target: Path, _arch: Arch, _batches: Sequence[Batch]) -> None:
     """Leaves FP32 as it is. The weights' file is named in the graph, so it stays where it is."""
     source.rename(target)
 
@@ -201,18 +198,6 @@ def _optimise(source: Path, target: Path) -> None:
         providers=["CPUExecutionProvider"],
         # See _fuse: it would fuse here what was left apart there.
         disabled_optimizers=["SkipLayerNormFusion"],
-    )
-
-
-def save_model(model: ModelProto, path: Path) -> None:
-    """Writes a graph with its weights beside it, as protobuf ends at 2 GB. ``model`` is left without them."""
-    onnx.save_model(
-        model,
-        str(path),
-        save_as_external_data=True,
-        all_tensors_to_one_file=True,
-        location=path.with_suffix(".data").name,
-        size_threshold=1024,
     )
 
 

@@ -57,7 +57,7 @@ def test_vectors_against_pytorch(built: Bundle, minilm: ModelFiles) -> None:
     expected = reference.embed(TEXTS, "mean")
     output = Embedder.open(model, threads=1).embed(TEXTS, "none")
     cosine = (output.vectors * expected).sum(axis=1)
-    assert cosine.min() > (0.97 if model.quantization.scheme == "int8" else 0.99999)
+    assert cosine.min() > (0.985 if model.quantization.scheme == "int8" else 0.99999)
     assert output.truncated == (3,)
     # The order that anyone would expect, at any precision: what is about trains before what is about dough.
     similarity = output.vectors @ output.vectors[0]
@@ -69,7 +69,7 @@ def test_golden_values(built: Bundle) -> None:
     model = built.embedding
     assert model is not None
     vector = Embedder.open(model, threads=1).embed([TEXTS[0]], "none").vectors[0]
-    tolerance = 0.02 if model.quantization.scheme == "int8" else 1e-5
+    tolerance = 0.01 if model.quantization.scheme == "int8" else 1e-5
     np.testing.assert_allclose(vector[:8], GOLDEN, atol=tolerance)
 
 
@@ -81,7 +81,10 @@ def test_the_report(built: Bundle) -> None:
     model = built.embedding
     assert model is not None
     assert model.parity["passed"]
-    assert model.parity["mean_cosine"] > (0.98 if model.quantization.scheme == "int8" else 0.9999)
+    # Plain per-channel rounding: 0.987 and 0.908 on the same texts.
+    least = (0.996, 0.945) if model.quantization.scheme == "int8" else (0.9999, 0.99)
+    assert model.parity["mean_cosine"] > least[0]
+    assert model.parity["top10_overlap"] > least[1]
     assert model.parity["tokenizer"]["first_difference"] is None
     assert model.source["files"].keys() >= {"config.json", "model.safetensors"}
     assert built.rerank_kind == "bi-encoder"
