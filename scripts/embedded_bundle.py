@@ -63,7 +63,7 @@ def _inputs() -> str:
         ROOT / "lambda_app" / "bundle.py",
         ROOT / "requirements/build.txt",
     ]
-    paths += sorted((ROOT / "model_build").glob("*.py"))
+    paths += sorted(path for path in (ROOT / "model_build").rglob("*") if path.suffix in (".py", ".tsv"))
     digest = hashlib.sha256()
     for path in paths:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
