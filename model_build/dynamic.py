@@ -24,8 +24,9 @@ from model_build.products import Product, Weights, by_input, find_products, valu
 from model_build.rounding import CompensatedRounding, channel_scales, round_to_nearest
 from model_build.smoothing import find_factors, quantize_activation
 
-# A Mul has to take at least this share of the error of the products behind it; moving into V is free.
-_WORTH_A_MUL = 0.35
+# The share of the error of the products behind it that a Mul has to take: this for each channel of its input
+# relative to the narrowest, where it takes longest; moving factors into V is free.
+_WORTH_A_MUL, _WORTH_A_CHANNEL = 0.25, 0.1
 # Products whose error stays above this (relative, RMS) are left in FP32, smallest first, while they make up
 # no more than this share of all: FP32 takes about three times as long.
 _TOO_COARSE = 0.06
@@ -89,7 +90,7 @@ def _prepare(
         sample = activation.thinned(_THINNED)
         plain = _error(sample, weights, group, np.ones_like(factors), levels)
         smooth = _error(sample, weights, group, factors, levels)
-        if smooth > plain * (1 if values is not None else 1 - _WORTH_A_MUL):
+        if smooth > plain * (1 if values is not None else 1 - _worth(widths[name] / min(widths.values()))):
             factors = np.ones_like(factors)
         elif values is not None:
             _move_into_values(weights, values, factors, rounded)
@@ -101,12 +102,16 @@ def _prepare(
             scaled = weights[product.weight] * factors[:, None]
             weights[product.weight] = scaled
             scales = channel_scales(scaled, levels)
-            codes = rounding(scaled, scales, levels)
+            codes = rounding(scaled, scales, -levels, levels).astype(np.int8)
             rounded[product.weight] = Rounded(codes, scales)
             exact = (sample.rows / factors) @ scaled
             found = quantized[::_THINNED] @ (codes * scales)
             errors[product.name] = float(np.square(exact - found).sum() / max(np.square(exact).sum(), 1e-12))
     return rounded, _too_coarse(products, errors)
+
+
+def _worth(width: float) -> float:
+    return min(0.9, _WORTH_A_MUL + _WORTH_A_CHANNEL * width)
 
 
 def _too_coarse(products: list[Product], errors: dict[str, float]) -> set[str]:

@@ -18,6 +18,7 @@ import onnx
 import transformers
 
 from lambda_app.bundle import ModelInfo
+from lambda_app.cpu import cpu_features
 from model_build import parity
 from model_build.calibration import Batch, calibration_batches
 from model_build.compile_tokenizer import compile_tokenizer
@@ -30,7 +31,7 @@ from model_build.instruction_sets import check_instruction_sets
 from model_build.layout import write_model
 from model_build.parity_table import HEADING, report_rows
 from model_build.progress import Progress, megabytes, table
-from model_build.quantize import describe, quantize_model
+from model_build.quantize import check_machine, describe, quantize_model
 from model_build.reference import load_dense, load_torch_model
 from model_build.write_bundle import fingerprint, list_files, staged, write_manifest
 
@@ -63,6 +64,7 @@ def build(
         BuildError: what went wrong; nothing was changed at ``out``.
     """
     _quiet()
+    check_machine(config.quantization, config.arch, cpu_features())
     with staged(out) as stage:
         built = [BuiltModel(_make(one, config, stage, progress), one.files.bytes) for one in inputs]
         facts = _facts(config, epoch)

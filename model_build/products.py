@@ -45,7 +45,7 @@ class Weights:
         self._protos[name].CopyFrom(numpy_helper.from_array(value, name))
 
 
-def find_products(model: ModelProto) -> list[Product]:
+def find_products(model: ModelProto, operators: tuple[str, ...] = OPERATORS) -> list[Product]:
     """In the order in which the graph runs them. A weight that two products share is left out."""
     shapes = {
         tensor.name: tuple(tensor.dims)
@@ -59,7 +59,7 @@ def find_products(model: ModelProto) -> list[Product]:
     return [
         Product(node.name, node.op_type, node.input[0], node.input[1], *shapes[node.input[1]])
         for node in model.graph.node
-        if node.op_type in OPERATORS and node.input[1] in shapes and uses[node.input[1]] == 1
+        if node.op_type in operators and node.input[1] in shapes and uses[node.input[1]] == 1
     ]
 
 

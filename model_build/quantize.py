@@ -20,6 +20,7 @@ from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
 
 from lambda_app.bundle import Quantization
+from model_build.blocks import quantize_blocks
 from model_build.calibration import Batch
 from model_build.config import Arch
 from model_build.dynamic import quantize_int8
@@ -34,17 +35,21 @@ _INT8_SAFE_ON: dict[Arch, tuple[str, ...]] = {
     "arm64": ("neon", "dotprod", "i8mm"),
 }
 _FUSED_DOMAIN = "com.microsoft"
+_HALF_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
     """``prepare`` changes the exported graph, given its number of word embeddings; ``quantize`` reads the
     fused graph from one file and writes the quantized one to another, and may look at what calibration texts
-    do to it; ``describe`` is for the manifest."""
+    do to it; ``describe`` is for the manifest. ``attention`` makes attention with its projections one node,
+    and else one without them; ``finish`` changes the optimised graph."""
 
     prepare: Callable[[ModelProto, int], None]
     quantize: Callable[[Path, Path, Arch, Sequence[Batch]], None]
     describe: Callable[[Arch], Quantization]
+    attention: bool = True
+    finish: Callable[[ModelProto], None] = lambda _model: None
 
 
 def quantize_model(
@@ -73,11 +78,13 @@ def quantize_model(
         try:
             chosen.prepare(model, vocabulary)
             save_model(model, exported)
-            _fuse(exported, fused, heads=heads, hidden_size=hidden_size)
+            _fuse(exported, fused, heads=heads, hidden_size=hidden_size, attention=chosen.attention)
             exported.unlink()
             chosen.quantize(fused, quantized, arch, batches)
             _optimise(quantized, optimised)
-            return onnx.load(str(optimised))
+            result = onnx.load(str(optimised))
+            chosen.finish(result)
+            return result
         except (RuntimeError, ValueError, KeyError, AttributeError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
             raise ExportError(f"onnxruntime cannot quantize the graph ({scheme}): {reason}") from error
@@ -88,7 +95,7 @@ def describe(scheme: str, arch: Arch) -> Quantization:
     return SCHEMES[scheme].describe(arch)
 
 
-def _fuse(source: Path, target: Path, *, heads: int, hidden_size: int) -> None:
+def _fuse(source: Path, target: Path, *, heads: int, hidden_size: int, attention: bool = True) -> None:
     """Attention, GELU and layer-norm fusions where the architecture's graph has them, else nothing.
 
     Attention as one node (not MultiHeadAttention): same speed, a third less to load. EmbedLayerNormalization
@@ -99,6 +106,7 @@ def _fuse(source: Path, target: Path, *, heads: int, hidden_size: int) -> None:
     options.enable_embed_layer_norm = False
     options.enable_skip_layer_norm = False
     options.enable_bias_skip_layer_norm = False
+    options.use_multi_head_attention = not attention
     fused = optimize_model(
         str(source),
         model_type="bert",
@@ -115,6 +123,18 @@ def _fuse(source: Path, target: Path, *, heads: int, hidden_size: int) -> None:
 
 def _int8(source: Path, target: Path, arch: Arch, batches: Sequence[Batch]) -> None:
     quantize_int8(source, target, batches, bits=_INT8_BITS[arch])
+
+
+def _int8_full(source: Path, target: Path, _arch: Arch, batches: Sequence[Batch]) -> None:
+    quantize_int8(source, target, batches, bits=8)
+
+
+def _int8_blocks(source: Path, target: Path, _arch: Arch, batches: Sequence[Batch]) -> None:
+    quantize_blocks(source, target, batches, bits=8)
+
+
+def _int4_blocks(source: Path, target: Path, _arch: Arch, batches: Sequence[Batch]) -> None:
+    quantize_blocks(source, target, batches, bits=4)
 
 
 def _keep(source: Path, target: Path, _arch: Arch, _batches: Sequence[Batch]) -> None:
@@ -212,12 +232,77 @@ def _quiet_logging() -> Iterator[None]:
         logging.disable(before)
 
 
+def _half(model: ModelProto) -> None:
+    """Stores large FP32 weights as FP16, and makes FP32 of them where they are used: after the lookup in a
+    table, so that no more of it is read."""
+    half: dict[str, str] = {}
+    tables = {node.input[0] for node in model.graph.node if node.op_type == "Gather"}
+    for tensor in model.graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        if value.dtype == np.float32 and value.ndim == 2 and value.nbytes >= _HALF_BYTES:
+            half[tensor.name] = f"{tensor.name}_half"
+            limit = np.finfo(np.float16).max
+            small = np.clip(value, -limit, limit).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(small, half[tensor.name]))
+    nodes: list[NodeProto] = []
+    done: set[str] = set()
+    for node in model.graph.node:
+        after = None
+        for position, name in enumerate(node.input):
+            if name not in half:
+                continue
+            if node.op_type == "Gather" and position == 0 and name in tables:
+                output = node.output[0]
+                node.input[0], node.output[0] = half[name], f"{output}_half"
+                after = _to_float(f"{output}_half", output)
+            elif name not in done:
+                nodes.append(_to_float(half[name], name))
+                done.add(name)
+        nodes.append(node)
+        if after is not None:
+            nodes.append(after)
+    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+
+
+def _to_float(name: str, output: str) -> NodeProto:
+    return helper.make_node("Cast", [name], [output], f"{output}_float", to=TensorProto.FLOAT)
+
+
+_VNNI = ("avx_vnni", "avx512_vnni", "amx_int8")
+
 SCHEMES: dict[str, Scheme] = {
     "int8": Scheme(
         quantize_embedding_rows,
         _int8,
         # Prepacking gains these kernels little and costs the session's opening most of its time.
         lambda arch: Quantization("int8", _INT8_BITS[arch], _INT8_SAFE_ON[arch], prepack=False),
+    ),
+    "int8-vnni": Scheme(
+        quantize_embedding_rows,
+        _int8_full,
+        lambda _arch: Quantization("int8-vnni", 8, _VNNI, prepack=False),
+    ),
+    "int8-block": Scheme(
+        quantize_embedding_rows,
+        _int8_blocks,
+        # These kernels unpack weights in every call if they could not do so once: four to five times slower.
+        lambda arch: Quantization("int8-block", 8, _INT8_SAFE_ON[arch], prepack=True),
+        attention=False,
+    ),
+    "int4": Scheme(
+        quantize_embedding_rows,
+        _int4_blocks,
+        lambda arch: Quantization("int4", 4, _INT8_SAFE_ON[arch], prepack=True),
+        attention=False,
+    ),
+    "fp16-weights": Scheme(
+        _nothing,
+        _keep,
+        # Weights that are made FP32 in every call cannot be packed.
+        lambda _arch: Quantization("fp16-weights", 16, ("generic",), prepack=False),
+        finish=_half,
     ),
     "none": Scheme(
         _nothing,
@@ -226,3 +311,21 @@ SCHEMES: dict[str, Scheme] = {
         lambda _arch: Quantization("none", 32, ("generic",), prepack=True),
     ),
 }
+
+
+def check_machine(scheme: str, arch: Arch, features: Sequence[str]) -> None:
+    """Whether a machine with these CPU features can check a bundle of that scheme.
+
+    Raises:
+        ExportError: it cannot.
+    """
+    if scheme != "int8-vnni":
+        return
+    if arch != "x86_64":
+        raise ExportError("int8-vnni is for x86_64: int8 has full 8-bit weights on arm64", code="wrong_cpu")
+    if not set(_VNNI).intersection(features):
+        raise ExportError(
+            "int8-vnni gives right answers only on a CPU with VNNI or AMX, and this one has neither, so that "
+            "the bundle could not be checked: build it on one that has, or take int8",
+            code="wrong_cpu",
+        )

@@ -58,7 +58,15 @@ def run_cli(
 
 
 def _bare_environment() -> dict[str, str]:
-    ours = ("MODEL_", "EMBEDDING_MODEL", "RERANKER_MODEL", "USE_QUANTIZATION", "HF_", "SOURCE_DATE_EPOCH")
+    ours = (
+        "MODEL_",
+        "EMBEDDING_MODEL",
+        "RERANKER_MODEL",
+        "USE_QUANTIZATION",
+        "QUANTIZATION",
+        "HF_",
+        "SOURCE_DATE_EPOCH",
+    )
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from build_models import cache_directory
-from model_build.config import BuildConfig, Overrides, load_config
+from model_build.config import QUANTIZATIONS, BuildConfig, Overrides, load_config
 from model_build.errors import ConfigError, SourceError
 from model_build.spec import HubSource, LocalSource, PypiSource, parse_source
 from tests.build_helpers import ROOT
@@ -169,7 +169,7 @@ def test_a_cross_encoder_in_place_of_a_bi_encoder(tmp_path: Path) -> None:
         (
             'quantization = "int8"',
             'quantization = "int3"',
-            "quantization is 'int3', expected one of int8, none",
+            "quantization is 'int3', expected one of int8, int8-vnni, int8-block, ",
         ),
         ('quantization = "int8"', "speed = 1", "unknown key 'speed'"),
         ("min_cosine = 0.9", "min_cosine = 1.5", r"\[parity\.int8\.embedding\]: min_cosine is 1\.5"),
@@ -230,8 +230,21 @@ def test_the_configs_of_the_project_are_pinned(name: str) -> None:
     for model in (config.embedding, config.reranker):
         if model is not None and isinstance(model.source, HubSource):
             assert model.source.commit()
-    for scheme in ("int8", "none"):
+    for scheme in QUANTIZATIONS:
         assert load_config(ROOT / name, Overrides(quantization=scheme), {}).quantization == scheme
+
+
+def test_a_scheme_from_the_environment() -> None:
+    def chosen(**environ: str) -> str:
+        return load_config(ROOT / "models.toml", Overrides(), environ).quantization
+
+    assert chosen(QUANTIZATION="int8-block") == "int8-block"
+    assert chosen(QUANTIZATION="int4", USE_QUANTIZATION="true") == "int4"
+    assert chosen(QUANTIZATION="int4", USE_QUANTIZATION="false") == "none"
+    overridden = load_config(ROOT / "models.toml", Overrides(quantization="none"), {"QUANTIZATION": "int4"})
+    assert overridden.quantization == "none"
+    with pytest.raises(ConfigError, match="QUANTIZATION: no scheme 'int3'"):
+        chosen(QUANTIZATION="int3")
 
 
 def test_the_cache(tmp_path: Path) -> None:

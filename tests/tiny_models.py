@@ -18,6 +18,7 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
+from model_build.config import QUANTIZATIONS
 from tests.tokenizers_factory import unigram_specification, wordpiece_specification, written
 
 MAX_TOKENS = 64
@@ -146,7 +147,7 @@ def config_text(
         lines += ["[reranker]", 'kind = "bi-encoder"']
     least, most = (1.0, 0.0) if strict else (0.5, 1.0)
     lines += ["[parity]", f'mode = "{parity}"']
-    for scheme in ("int8", "none"):
+    for scheme in QUANTIZATIONS:
         lines += [
             f"[parity.{scheme}.embedding]",
             f"min_mean_cosine = {least}",
