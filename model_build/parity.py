@@ -40,8 +40,14 @@ def check_embedder(
     prompts: Sequence[InputType] = ("passage", "query", "none")
     roles = [prompts[0] if index % 3 else prompts[index // 3 % 3] for index in range(len(texts))]
     both = _Embedders(model, source)
-    report: Report = fidelity.compare_vectors(*both.embed(texts, roles))
+    expected, found = both.embed(texts, roles)
+    report: Report = fidelity.compare_vectors(expected, found)
     failures = fidelity.missed(report, asdict(thresholds))
+    for dimensions in model.matryoshka:
+        short = fidelity.compare_vectors(*(_shortened(one, dimensions) for one in (expected, found)))
+        report.setdefault("matryoshka", {})[str(dimensions)] = short
+        missed = fidelity.missed(short, asdict(thresholds))
+        failures += [f"{one} (in {dimensions} dimensions)" for one in missed]
     if evaluation is not None:
         report["evaluation"] = figures = _evaluate_embedder(both, evaluation)
         missed = fidelity.missed(figures, asdict(thresholds))
@@ -182,6 +188,12 @@ def _reference(model: ModelInfo, source: Path) -> Reference:
         max_tokens=model.max_tokens,
         pad_token_id=model.pad_token_id,
     )
+
+
+def _shortened(vectors: Vectors, dimensions: int) -> Vectors:
+    cut = vectors[:, :dimensions]
+    lengths = np.linalg.norm(cut, axis=1, keepdims=True)
+    return np.asarray(cut / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
 
 
 def _prompted(text: str, prompt: str) -> str:

@@ -11,9 +11,12 @@ HEADING: Sequence[str] = ("parity", "figure", "value", "threshold", "")
 
 
 def report_rows(role: str, report: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    """Rows under :data:`HEADING`: the figures of the built-in texts, then of the user's own, by file."""
+    """Rows under :data:`HEADING`: the figures of the built-in texts, of shorter vectors, then of the user's
+    own, by file."""
     thresholds = report.get("thresholds", {})
     yield from _rows(role, report, thresholds)
+    for dimensions, figures in report.get("matryoshka", {}).items():
+        yield from _rows(f"{role}: {dimensions} dimensions", figures, thresholds)
     yield from _rows(role, report.get("cpus", {}).get("emulation", {}), thresholds)
     own = report.get("evaluation")
     if own is not None:

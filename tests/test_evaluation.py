@@ -108,12 +108,15 @@ def test_the_report_has_both_models_gains(tiny_sources: TinySources, tmp_path: P
 def test_own_data_can_fail_a_build(
     tiny_sources: TinySources, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = write_config(tmp_path, embedding=str(tiny_sources.embedder), parity="warn", strict=True)
+    source = str(tiny_sources.embedder)
+    config = write_config(tmp_path, embedding=source, dimensions=[8], parity="warn", strict=True)
     own = written(tmp_path, GOOD)
     arguments = ["--config", str(config), "--out", str(tmp_path / "models"), "--eval", str(own)]
     assert build_models.main(arguments, {}) == 0
     captured = capsys.readouterr()
     assert "(own.jsonl)" in captured.err
+    assert "(in 8 dimensions)" in captured.err
+    assert "embedding: 8 dimensions" in captured.out
     rows = [line.split() for line in captured.out.splitlines() if line.startswith("embedding: own.jsonl")]
     assert ["embedding:", "own.jsonl", "mean_cosine"] in [row[:3] for row in rows]
     assert any(row[-1] == "failed" and ">=" in row for row in rows)

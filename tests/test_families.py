@@ -129,10 +129,12 @@ def test_prompts_dimensions_and_a_missing_normalize(tmp_path: Path) -> None:
     source = tiny_embedder(tmp_path / "embedder", "bert", normalize=False)
     prompts = {"query": "search_query: ", "document": "search_document: "}
     write_json(source, "config_sentence_transformers.json", {"prompts": prompts})
-    out = build_bundle(tmp_path, embedding=source, quantization="none", dimensions=[8, 16], normalize=True)
+    options = {"embedding": source, "dimensions": [8, 16], "normalize": True}
+    out = build_bundle(tmp_path, **options, quantization="none", parity="fail")
     model = Bundle.open(out).embedding
     assert model is not None
     assert model.matryoshka == (16, 8)
+    assert [figures["min_cosine"] > 0.9999 for figures in model.parity["matryoshka"].values()] == [True] * 2
     assert model.prompts == {"query": prompts["query"], "passage": prompts["document"]}
     reference = sentence_transformer(source)
     embedder = Embedder.open(model, threads=1)
