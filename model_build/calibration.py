@@ -112,13 +112,13 @@ def _run(graph: Path, names: Sequence[str], batches: Sequence[Batch]) -> Iterato
         real = batch["attention_mask"].reshape(-1).astype(bool)
         for name, value in zip(names, session.run(list(names), inputs), strict=True):
             flat = value.reshape(-1, value.shape[-1])
-            rows[name].append(flat[real])
+            # Behind the pooling (in the head of a cross-encoder) there is a row per text, and all count.
+            rows[name].append(flat[real] if len(flat) == len(real) else flat)
             extremes[name].append(np.stack([flat.min(axis=0), flat.max(axis=0)]))
-    sizes = [int(batch["attention_mask"].sum()) for batch in batches]
-    of_row = np.repeat(np.arange(len(batches)), sizes)
     for name in names:
-        found = np.stack(extremes.pop(name))
-        yield name, Activation(np.concatenate(rows.pop(name)), of_row, found[:, 0], found[:, 1])
+        found, parts = np.stack(extremes.pop(name)), rows.pop(name)
+        of_row = np.repeat(np.arange(len(batches)), [len(part) for part in parts])
+        yield name, Activation(np.concatenate(parts), of_row, found[:, 0], found[:, 1])
 
 
 def _session_with_outputs(graph: Path, names: Sequence[str]) -> onnxruntime.InferenceSession:
