@@ -83,8 +83,8 @@ lock: dev-venv ## resolve requirements/*.txt anew from pyproject.toml (LOCK_FLAG
 	@$(UV_COMPILE) --no-config requirements/sam.in -o requirements/sam.txt
 	@$(UV_COMPILE) --no-config requirements/schemathesis.in -o requirements/schemathesis.txt
 
-clean: ## remove models/, .cache and what tools left; .venv stays
-	@rm -rf models .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+clean: ## remove models/, compare/, .cache and what tools left; .venv stays
+	@rm -rf models compare .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
 build-venv:

@@ -8,12 +8,13 @@ import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lambda_app.bundle import verify_bundle
 from lambda_app.errors import BundleError
 from model_build.config import BI_ENCODER, DEFAULT_CONFIG, QUANTIZATIONS, BuildConfig, Overrides, load_config
-from model_build.errors import BuildError, EvaluationError, disk_full
+from model_build.errors import BuildError, ConfigError, EvaluationError, disk_full
 from model_build.evaluation import Evaluation, read_evaluation
 from model_build.spec import format_source
 from model_build.write_bundle import check_place
@@ -31,13 +32,15 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     """Runs the command line and returns its exit code."""
     options = _parser().parse_args(arguments)
     try:
+        if options.compare is not None:
+            return _compare(options, environ)
         if options.verify is not None:
             return _verify(options.verify)
         config = load_config(options.config, _overrides(options), environ)
         if options.list:
             print(_listing(config, options.config))
             return 0
-        return _build(config, options.out, environ, _evaluation(options.eval, config))
+        return _build(config, options.out or Path("models"), environ, _evaluation(options.eval, config))
     except BuildError as error:
         return _fail(error, options.debug)
     except KeyboardInterrupt:
@@ -78,6 +81,44 @@ def _build(config: BuildConfig, out: Path, environ: Mapping[str, str], evaluatio
     print(pipeline.summary(built, progress))
     print(f"bundle written to {out}")
     return 0
+
+
+def _compare(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    schemes = _schemes(options)
+    default = load_config(options.config, _overrides(options), environ).quantization
+    configs = [
+        load_config(options.config, replace(_overrides(options), quantization=scheme, parity="warn"), environ)
+        for scheme in schemes
+    ]
+    evaluation = _evaluation(options.eval, configs[0])
+    out = options.out or Path("compare")
+    from model_build.inputs import gather_inputs
+    from model_build.progress import Progress
+
+    progress = Progress()
+    with progress.step("import PyTorch and onnxruntime"):
+        from model_build import compare, compare_table
+    compare.check_place(out)
+    inputs = gather_inputs(configs[0], cache_directory(environ), progress)
+    report = compare.compare(configs, default, inputs, out, progress, evaluation=evaluation)
+    print(compare_table.summary(report))
+    print(f"{out / compare.JSON_FILE} and {out / compare.PAGE_FILE} written")
+    return 0
+
+
+def _schemes(options: argparse.Namespace) -> list[str]:
+    """The schemes of ``--compare``, and whether it stands alone."""
+    for name in ("verify", "list", "quantization", "parity", "arch"):
+        if getattr(options, name):
+            raise ConfigError(
+                f"--{name} does not go with --compare, which builds the schemes that it names for this "
+                "machine and measures them all: leave one of the two out"
+            )
+    schemes = list(dict.fromkeys(part.strip() for part in options.compare.split(",")))
+    for scheme in schemes:
+        if scheme not in QUANTIZATIONS:
+            raise ConfigError(f"--compare: no scheme {scheme!r} (any of {','.join(QUANTIZATIONS)})")
+    return schemes
 
 
 def cache_directory(environ: Mapping[str, str]) -> Path:
@@ -142,9 +183,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--out",
         type=Path,
-        default=Path("models"),
         metavar="DIR",
-        help="where the bundle goes (default: %(default)s)",
+        help="where the bundle goes (default: models), or the comparison (default: compare)",
     )
     add("--embedding", metavar="SOURCE", help="other files for the embedding model; `none` leaves it out")
     add(
@@ -168,6 +208,12 @@ def _parser() -> argparse.ArgumentParser:
         "--arch",
         choices=("x86_64", "arm64"),
         help="of the machine that will run the function (default: this one)",
+    )
+    add(
+        "--compare",
+        metavar="SCHEMES",
+        help="build these schemes (int8,int4,none: separated by commas), measure them side by side, write "
+        "compare.json and compare.html to --out, and leave the bundle as it is",
     )
     add("--list", action="store_true", help="say what would be built, and stop")
     add("--verify", type=Path, metavar="DIR", help="hash every file of a bundle, and stop")

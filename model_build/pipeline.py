@@ -22,10 +22,10 @@ from lambda_app.cpu import cpu_features
 from model_build import parity
 from model_build.calibration import Batch, calibration_batches
 from model_build.compile_tokenizer import compile_tokenizer
-from model_build.config import BuildConfig, EmbeddingConfig, RerankerConfig
+from model_build.config import BuildConfig, EmbeddingConfig, Pooling, RerankerConfig
 from model_build.errors import ParityError
 from model_build.evaluation import Evaluation
-from model_build.export import export_model, finish_graph
+from model_build.export import export_model, finish_graph, save_model
 from model_build.inputs import ModelInput
 from model_build.instruction_sets import check_instruction_sets
 from model_build.layout import write_model
@@ -54,11 +54,13 @@ def build(
     *,
     epoch: str | None = None,
     evaluation: Evaluation | None = None,
+    exports: Path | None = None,
 ) -> list[BuiltModel]:
     """Builds the bundle at ``out``, replacing the one that is there when the new one is complete and passes.
 
     ``epoch`` is SOURCE_DATE_EPOCH: without it, nothing in the bundle tells the time. ``evaluation`` has data
-    of the user's own for the parity gate.
+    of the user's own for the parity gate. ``exports`` is a directory that keeps the exported graphs, which
+    are the same whatever the scheme, for further builds from the same inputs.
 
     Raises:
         BuildError: what went wrong; nothing was changed at ``out``.
@@ -66,7 +68,7 @@ def build(
     _quiet()
     check_machine(config.quantization, config.arch, cpu_features())
     with staged(out) as stage:
-        built = [BuiltModel(_make(one, config, stage, progress), one.files.bytes) for one in inputs]
+        built = [BuiltModel(_make(one, config, stage, progress, exports), one.files.bytes) for one in inputs]
         facts = _facts(config, epoch)
         write_manifest(stage, facts, [one.info for one in built], config.rerank_kind)
         if config.parity != "off":
@@ -78,19 +80,24 @@ def build(
     return built
 
 
-def _make(source: ModelInput, config: BuildConfig, stage: Path, progress: Progress) -> ModelInfo:
+def _make(
+    source: ModelInput, config: BuildConfig, stage: Path, progress: Progress, exports: Path | None
+) -> ModelInfo:
     role, architecture = source.role, source.architecture
     directory = stage / role
     work = stage / f".{role}"
     directory.mkdir()
     work.mkdir()
     pooling = source.config.pooling if isinstance(source.config, EmbeddingConfig) else None
-    with progress.step(f"{role}: export"):
-        # The PyTorch model goes out of memory before its graph comes in.
-        exported = export_model(load_torch_model(source.files.directory, role), role, work)
-        gc.collect()
-        dense = load_dense(source.files.directory) if role == "embedding" else []
-        model = finish_graph(exported, role, pooling, architecture.hidden_size, dense)
+    kept = None if exports is None else exports / f"{role}.onnx"
+    if kept is not None and kept.exists():
+        model = onnx.load(str(kept))
+    else:
+        with progress.step(f"{role}: export"):
+            model = _export(source, work, pooling)
+            if kept is not None:
+                save_model(model, kept)
+                model = onnx.load(str(kept))
     with progress.step(f"{role}: quantize ({config.quantization})"):
         graph = quantize_model(
             model,
@@ -132,6 +139,14 @@ def _make(source: ModelInput, config: BuildConfig, stage: Path, progress: Progre
         fingerprint="",
     )
     return info._replace(fingerprint=fingerprint(info))
+
+
+def _export(source: ModelInput, work: Path, pooling: Pooling | None) -> onnx.ModelProto:
+    # The PyTorch model goes out of memory before its graph comes in.
+    exported = export_model(load_torch_model(source.files.directory, source.role), source.role, work)
+    gc.collect()
+    dense = load_dense(source.files.directory) if source.role == "embedding" else []
+    return finish_graph(exported, source.role, pooling, source.architecture.hidden_size, dense)
 
 
 def _calibration(source: ModelInput) -> list[Batch]:
