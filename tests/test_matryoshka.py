@@ -14,7 +14,7 @@ from lambda_app.dispatch import Dispatcher
 from lambda_app.errors import FieldError
 from lambda_app.limits import Limits
 from lambda_app.logs import JsonLog
-from lambda_app.service import EmbedRequest, Service
+from lambda_app.service import BYTES_PER_NUMBER, EmbedRequest, Service
 from lambda_app.settings import Settings
 from tests.fakes import Context, FakeEmbedder, FakeRuntime, http_v2, model_info
 
@@ -77,7 +77,7 @@ def test_both_doors_agree() -> None:
 
 
 def test_more_short_vectors_fit_an_answer() -> None:
-    tight = Limits()._replace(response_bytes=4 * 8)
+    tight = Limits()._replace(response_bytes=int(len(TEXTS) * 2 * BYTES_PER_NUMBER["float"]))
     with pytest.raises(Exception, match="cannot fit"):
         service(limits=tight).embed(EmbedRequest(TEXTS, "query"))
     assert service(limits=tight).embed(EmbedRequest(TEXTS, "query", dimensions=2)).dimensions == 2
