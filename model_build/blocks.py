@@ -41,7 +41,14 @@ def quantize_blocks(source: Path, target: Path, batches: Sequence[Batch], *, bit
     err most keep 8.
     """
     model = onnx.load(str(source))
-    products = find_products(model, ("MatMul",))
+    replace_with_blocks(model, find_products(model, ("MatMul",)), source, batches, bits=bits)
+    save_model(model, target)
+
+
+def replace_with_blocks(
+    model: ModelProto, products: list[Product], source: Path, batches: Sequence[Batch], *, bits: int
+) -> None:
+    """Changes some products (MatMul) of a graph that was read from ``source``."""
     chosen: dict[str, BlockWeights] = {}
     finer: dict[str, BlockWeights] = {}
     groups = by_input(products)
@@ -62,7 +69,6 @@ def quantize_blocks(source: Path, target: Path, batches: Sequence[Batch], *, bit
         for name in _sensitive(products, chosen):
             chosen[name] = finer[name]
     _write(model, products, chosen)
-    save_model(model, target)
 
 
 def _round(

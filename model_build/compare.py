@@ -134,6 +134,8 @@ def _build(
         return _failed(entry, error, progress)
     for one in built:
         entry["models"][one.info.role] = _facts(one.info)
+        if one.assignment is not None:
+            entry["models"][one.info.role]["assignment"] = dict(one.assignment)
     missed = [f"{one.info.role}: {line}" for one in built for line in one.info.parity["failures"]]
     if missed:
         entry.update(status="missed", code="parity_failed", reason="; ".join(missed))

@@ -9,7 +9,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -25,7 +25,7 @@ ParityMode = Literal["fail", "warn", "off"]
 # Whether the gate also runs on an emulated CPU: where QEMU is installed, always, or not.
 EmulationMode = Literal["auto", "require", "off"]
 
-QUANTIZATIONS = ("int8", "int8-vnni", "int8-block", "int4", "fp16-weights", "none")
+QUANTIZATIONS = ("int8", "int8-vnni", "int8-block", "int4", "mixed", "fp16-weights", "none")
 DEFAULT_CONFIG = "models.toml"
 # `--reranker bi-encoder` ranks with the embedding model; `none` leaves a model out.
 BI_ENCODER = "bi-encoder"
@@ -98,6 +98,16 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
+class Mixed:
+    """Of the scheme ``mixed``: the fidelity to keep on the calibration texts, and the scheme of each product
+    by role, where it was found before."""
+
+    # The parity gate's texts are harder than these: a mean cosine of 0.999 there takes a little more here.
+    min_fidelity: float = 0.9993
+    assignments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class BuildConfig:
     """One build. ``rerank_kind`` is None where nothing ranks."""
 
@@ -109,6 +119,7 @@ class BuildConfig:
     parity: ParityMode
     thresholds: Thresholds
     emulation: EmulationMode = "auto"
+    mixed: Mixed = Mixed()
 
     def digest(self) -> str:
         """sha256 of what determines the bundle. Directories count by name: their files are hashed."""
@@ -145,11 +156,14 @@ def load_config(path: Path, overrides: Overrides, environ: Mapping[str, str]) ->
     if embedding is None and reranker is None:
         raise ConfigError(f"{path}: neither an [embedding] nor a [reranker] model: nothing to build")
     mode, emulation, thresholds = _parity(table, overrides, environ, quantization)
+    mixed = _mixed(table)
     table.finish()
     arch = _MACHINES.get(overrides.arch or platform.machine().lower())
     if arch is None:
         raise ConfigError(f"no such architecture: {overrides.arch or platform.machine()} (x86_64 or arm64)")
-    return BuildConfig(embedding, reranker, rerank_kind, quantization, arch, mode, thresholds, emulation)
+    return BuildConfig(
+        embedding, reranker, rerank_kind, quantization, arch, mode, thresholds, emulation, mixed
+    )
 
 
 def _embedding(table: Table, overrides: Overrides, environ: Mapping[str, str]) -> EmbeddingConfig | None:
@@ -264,6 +278,22 @@ def _parity(
             f"{section.where}: [parity.{quantization}] with the thresholds of that scheme is missing"
         )
     return cast(ParityMode, mode), cast(EmulationMode, emulation), schemes[quantization]
+
+
+def _mixed(table: Table) -> Mixed:
+    section = table.table("mixed")
+    if section is None:
+        return Mixed()
+    least = section.fraction("min_fidelity", Mixed().min_fidelity)
+    roles = {role: section.table(role) for role in ("embedding", "reranker")}
+    return Mixed(
+        least,
+        {
+            role: {name: assigned.choice(name, ("int8", "int8-block", "fp32")) for name in assigned.names()}
+            for role, assigned in roles.items()
+            if assigned is not None
+        },
+    )
 
 
 def _thresholds(section: Table, scheme: str) -> Thresholds:

@@ -44,16 +44,25 @@ class Rounded:
 
 
 def quantize_int8(
-    source: Path, target: Path, batches: Sequence[Batch], *, bits: int, exclude: Sequence[str] = ()
-) -> None:
+    source: Path,
+    target: Path,
+    batches: Sequence[Batch],
+    *,
+    bits: int,
+    exclude: Sequence[str] = (),
+    keep_coarse: bool = False,
+) -> Path:
     """Reads the fused FP32 graph from one file and writes the quantized one to another.
 
-    Products named in ``exclude`` stay in FP32.
+    Products named in ``exclude`` stay in FP32, and so do small ones that err most, if not ``keep_coarse``.
+    Returns the smoothed FP32 graph that was quantized.
     """
     model = onnx.load(str(source))
     levels = 64 if bits == 7 else 127
     products = [product for product in find_products(model) if product.name not in exclude]
     rounded, kept = _prepare(model, products, source, batches, levels)
+    if keep_coarse:
+        kept = set()
     smoothed = source.with_name("smoothed.onnx")
     save_model(model, smoothed)
     del model
@@ -72,6 +81,7 @@ def quantize_int8(
     )
     left = {product.weight for product in products if product.name in kept}
     _write_weights(target, {name: value for name, value in rounded.items() if name not in left})
+    return smoothed
 
 
 def _prepare(

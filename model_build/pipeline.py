@@ -29,9 +29,10 @@ from model_build.export import export_model, finish_graph, save_model
 from model_build.inputs import ModelInput
 from model_build.instruction_sets import check_instruction_sets
 from model_build.layout import write_model
+from model_build.mixed import replay
 from model_build.parity_table import HEADING, report_rows
 from model_build.progress import Progress, megabytes, table
-from model_build.quantize import check_machine, describe, quantize_model
+from model_build.quantize import check_machine, describe, mixed_quantizer, quantize_model
 from model_build.reference import load_dense, load_torch_model
 from model_build.write_bundle import fingerprint, list_files, staged, write_manifest
 
@@ -40,10 +41,12 @@ _TOOLS = ("torch", "transformers", "tokenizers", "optimum", "optimum-onnx", "onn
 
 @dataclass(frozen=True, slots=True)
 class BuiltModel:
-    """A model of the finished bundle, and the size of what it was made from."""
+    """A model of the finished bundle, the size of what it was made from, and, where products differ in their
+    scheme, the scheme of each."""
 
     info: ModelInfo
     source_bytes: int
+    assignment: Mapping[str, str] | None = None
 
 
 def build(
@@ -68,8 +71,11 @@ def build(
     _quiet()
     check_machine(config.quantization, config.arch, cpu_features())
     with staged(out) as stage:
-        built = [BuiltModel(_make(one, config, stage, progress, exports), one.files.bytes) for one in inputs]
+        built = [_make(one, config, stage, progress, exports) for one in inputs]
         facts = _facts(config, epoch)
+        assignments = {one.info.role: dict(one.assignment) for one in built if one.assignment is not None}
+        if assignments:
+            facts["mixed"] = assignments
         write_manifest(stage, facts, [one.info for one in built], config.rerank_kind)
         if config.parity != "off":
             built = [
@@ -82,7 +88,7 @@ def build(
 
 def _make(
     source: ModelInput, config: BuildConfig, stage: Path, progress: Progress, exports: Path | None
-) -> ModelInfo:
+) -> BuiltModel:
     role, architecture = source.role, source.architecture
     directory = stage / role
     work = stage / f".{role}"
@@ -99,6 +105,9 @@ def _make(
                 save_model(model, kept)
                 model = onnx.load(str(kept))
     with progress.step(f"{role}: quantize ({config.quantization})"):
+        mixed = None
+        if config.quantization == "mixed":
+            mixed = mixed_quantizer(config.mixed, role, config.arch, progress.note)
         graph = quantize_model(
             model,
             config.quantization,
@@ -108,6 +117,7 @@ def _make(
             hidden_size=architecture.hidden_size,
             vocabulary=architecture.vocabulary,
             work=work,
+            mixed=mixed,
         )
         names = tuple(value.name for value in graph.graph.input)
         dimensions = _dimensions(graph) if role == "embedding" else 1
@@ -138,7 +148,8 @@ def _make(
         parity={},
         fingerprint="",
     )
-    return info._replace(fingerprint=fingerprint(info))
+    info = info._replace(fingerprint=fingerprint(info))
+    return BuiltModel(info, source.files.bytes, None if mixed is None else mixed.assignment)
 
 
 def _export(source: ModelInput, work: Path, pooling: Pooling | None) -> onnx.ModelProto:
@@ -198,7 +209,7 @@ def _gate(
     return replace(built, info=model._replace(parity=report))
 
 
-def _facts(config: BuildConfig, epoch: str | None) -> Mapping[str, Any]:
+def _facts(config: BuildConfig, epoch: str | None) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "arch": config.arch,
         "python": platform.python_version(),
@@ -243,4 +254,6 @@ def summary(built: Sequence[BuiltModel], progress: Progress) -> str:
     ]
     steps.append(("total", f"{sum(progress.seconds.values()):.1f}"))
     tables = [sizes, figures, steps] if len(figures) > 1 else [sizes, steps]
-    return "\n\n".join(table(rows) for rows in tables) + "\n"
+    parts = [table(rows) for rows in tables]
+    parts += [replay(one.info.role, one.assignment) for one in built if one.assignment is not None]
+    return "\n\n".join(parts) + "\n"

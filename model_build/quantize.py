@@ -22,10 +22,11 @@ from onnxruntime.transformers.optimizer import optimize_model
 from lambda_app.bundle import Quantization
 from model_build.blocks import quantize_blocks
 from model_build.calibration import Batch
-from model_build.config import Arch
+from model_build.config import Arch, Mixed
 from model_build.dynamic import quantize_int8
 from model_build.errors import ExportError
 from model_build.export import save_model
+from model_build.mixed import MixedQuantizer
 
 # Seven bits on x86-64: two products of an 8-bit activation and a weight (255 * 64 * 2 = 32640) fit 16 bits,
 # in which AVX2's vpmaddubsw adds them: the same answers with and without VNNI. Arm has no such step.
@@ -62,10 +63,12 @@ def quantize_model(
     hidden_size: int,
     vocabulary: int,
     work: Path,
+    mixed: MixedQuantizer | None = None,
 ) -> ModelProto:
     """Fuses, quantizes and optimises a graph for CPU; its inputs and outputs stay as they are.
 
-    ``model`` is used up. Steps pass files on, so that the FP32 weights are in memory once.
+    ``mixed`` does it in the scheme of that name. ``model`` is used up. Steps pass files on, so that
+    the FP32 weights are in memory once.
 
     Raises:
         ExportError: onnxruntime cannot optimise or quantize the graph.
@@ -80,7 +83,10 @@ def quantize_model(
             save_model(model, exported)
             _fuse(exported, fused, heads=heads, hidden_size=hidden_size, attention=chosen.attention)
             exported.unlink()
-            chosen.quantize(fused, quantized, arch, batches)
+            if mixed is not None:
+                mixed(fused, quantized, batches)
+            else:
+                chosen.quantize(fused, quantized, arch, batches)
             _optimise(quantized, optimised)
             result = onnx.load(str(optimised))
             chosen.finish(result)
@@ -119,6 +125,11 @@ def _fuse(source: Path, target: Path, *, heads: int, hidden_size: int, attention
     if not any(entry.domain == _FUSED_DOMAIN for entry in fused.opset_import):
         fused.opset_import.append(helper.make_opsetid(_FUSED_DOMAIN, 1))
     save_model(fused, target)
+
+
+def mixed_quantizer(mixed: Mixed, role: str, arch: Arch, note: Callable[[str], None]) -> MixedQuantizer:
+    """For a model of the scheme ``mixed``."""
+    return MixedQuantizer(mixed.min_fidelity, _INT8_BITS[arch], mixed.assignments.get(role), note)
 
 
 def _int8(source: Path, target: Path, arch: Arch, batches: Sequence[Batch]) -> None:
@@ -296,6 +307,13 @@ SCHEMES: dict[str, Scheme] = {
         _int4_blocks,
         lambda arch: Quantization("int4", 4, _INT8_SAFE_ON[arch], prepack=True),
         attention=False,
+    ),
+    "mixed": Scheme(
+        quantize_embedding_rows,
+        # Without a search: see mixed_quantizer.
+        _int8,
+        # For the products that are finer, as in int8-block and none.
+        lambda arch: Quantization("mixed", _INT8_BITS[arch], _INT8_SAFE_ON[arch], prepack=True),
     ),
     "fp16-weights": Scheme(
         _nothing,

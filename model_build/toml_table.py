@@ -36,6 +36,10 @@ class Table:
         """Whether the key is there; does not count as reading it."""
         return key in self._content
 
+    def names(self) -> list[str]:
+        """The keys that are there, where they are names of the user's own; does not count as reading them."""
+        return list(self._content)
+
     def table(self, key: str) -> Table | None:
         """A table below this one, or None."""
         value = self._take(key)
