@@ -78,8 +78,10 @@ class Sam:
         arguments = [self._program, "local", command, "--port", str(port), "--host", "127.0.0.1"]
         arguments += self._overrides
         process = subprocess.Popen(
-            arguments, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
+            arguments, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            # A shell that runs something in the background has it ignore ctrl-C, and what it starts as well.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
         try:
             until = time.monotonic() + START_SECONDS
             while not listens(port):
@@ -94,6 +96,7 @@ class Sam:
                 process.wait(STOP_SECONDS)
             finally:
                 process.kill()
+                process.wait()
                 # On a busy machine SAM may end before it has taken all of them down.
                 for container in containers() - before:
                     subprocess.run([docker(), "rm", "--force", container], capture_output=True, check=False)
