@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 from math import floor, log10
-from typing import Any
+from typing import Any, NamedTuple
 
 from model_build.progress import megabytes
 
@@ -16,7 +16,7 @@ Report = Mapping[str, Any]
 
 _WIDTH, _HEIGHT = 760, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 24, 28, 52
-_LABEL_HEIGHT = 15
+_LABEL_HEIGHT, _LETTER_WIDTH = 15, 7
 # The figure on the vertical axis, and what it is called.
 _QUALITY = {
     "embedding": ("mean_cosine", "mean cosine to FP32 PyTorch"),
@@ -126,15 +126,12 @@ def _chart(role: str, measured: Sequence[Report]) -> str:
         f'<text x="{_LEFT + width}" y="{_HEIGHT - 10}" text-anchor="end">texts of {tokens} tokens a second, '
         "one at a time</text>"
     )
-    taken: list[tuple[float, float]] = []
+    taken = [_Box(x(speed) - 6, y(quality) - 6, x(speed) + 6, y(quality) + 6) for speed, quality in points]
     for entry, (speed, quality) in zip(measured, points, strict=True):
         left, top = x(speed), y(quality)
-        near_edge = left > _WIDTH - 150
-        anchor, place = ("end", left - 10) if near_edge else ("start", left + 10)
-        line = top + 4
-        while any(abs(line - other) < _LABEL_HEIGHT and abs(place - beside) < 130 for beside, other in taken):
-            line += _LABEL_HEIGHT
-        taken.append((place, line))
+        letters = len(entry["scheme"]) + (10 if entry["default"] else 0)
+        place, line, box = _beside(left, top, letters * _LETTER_WIDTH, taken)
+        taken.append(box)
         default = entry["default"]
         mark = ' class="default"' if default else ""
         missed = ' class="missed"' if entry["status"] != "ok" else ""
@@ -142,11 +139,37 @@ def _chart(role: str, measured: Sequence[Report]) -> str:
             f"<g{mark}>"
             f"<title>{escape(entry['scheme'])}: {quality:.4f} at {speed:.1f} a second</title>"
             f'<circle cx="{left:.1f}" cy="{top:.1f}" r="5"{missed}/>'
-            f'<text class="name" x="{place:.1f}" y="{line:.1f}" text-anchor="{anchor}">'
+            f'<text class="name" x="{place:.1f}" y="{line:.1f}">'
             f"{escape(entry['scheme'])}"
             f"{' (default)' if default else ''}</text></g>"
         )
     return "\n".join([*parts, "</svg>"])
+
+
+class _Box(NamedTuple):
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def meets(self, other: _Box) -> bool:
+        return (
+            self.left < other.right
+            and other.left < self.right
+            and self.top < other.bottom
+            and other.top < self.bottom
+        )
+
+
+def _beside(left: float, top: float, width: float, taken: Sequence[_Box]) -> tuple[float, float, _Box]:
+    """Where the name of a point begins, its base line, and what it covers: the first place that is free."""
+    places = [(left + 10, top + 4), (left - 10 - width, top + 4)]
+    for rows in range(1, 6):
+        down = rows * _LABEL_HEIGHT
+        places += [(left - width / 2, top + 4 + down), (left - width / 2, top + 4 - down)]
+    boxes = [(place, line, _Box(place, line - 11, place + width, line + 3)) for place, line in places]
+    inside = [one for one in boxes if one[2].left >= 0 and one[2].right <= _WIDTH and one[2].top >= 18]
+    return next((one for one in inside if not any(one[2].meets(box) for box in taken)), boxes[0])
 
 
 def _shape(role: str, measured: Sequence[Report]) -> str:
