@@ -31,7 +31,6 @@ LOG = STATE / "dockerd.log"
 # Debian's client first: it builds with BuildKit by itself, where newer ones want a plug-in.
 DEBIAN_CLIENT = "/usr/bin/docker"
 CLIENT = DEBIAN_CLIENT if os.access(DEBIAN_CLIENT, os.X_OK) else "docker"
-MIRROR = "http://deb.debian.org/debian"
 LABEL = "stand-in"
 # Official name: the Debian release whose own Python is of that version.
 BASES = {"python:3.13-slim": "trixie", "python:3.11-slim": "bookworm"}
@@ -142,7 +141,7 @@ def stand_in(name: str) -> None:
     STATE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=STATE) as scratch:
         root = Path(scratch) / release
-        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", release, str(root), MIRROR]
+        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", release, str(root)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             raise EngineError(f"debootstrap failed: {(result.stdout + result.stderr)[-1000:]}")
