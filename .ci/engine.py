@@ -4,6 +4,7 @@
     .ci/engine.py start        nothing where an engine answers; else installs (Debian, root) and starts one
     .ci/engine.py stop         ends the one that `start` started
     .ci/engine.py bases        python:3.13-slim and python:3.11-slim: pulled, or made where they cannot be
+    .ci/engine.py arm64        python:3.13-slim-arm64, made, and the emulation of arm64 programs
     .ci/engine.py run COMMAND  COMMAND with an engine, bases and this machine's package index in its
                                environment; what was started for it is stopped
 
@@ -13,12 +14,17 @@ stand-ins: they tell whether the image builds and works, not what the official i
 
 import concurrent.futures
 import functools
+import hashlib
 import http.server
+import io
+import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -32,9 +38,15 @@ LOG = STATE / "dockerd.log"
 DEBIAN_CLIENT = "/usr/bin/docker"
 CLIENT = DEBIAN_CLIENT if os.access(DEBIAN_CLIENT, os.X_OK) else "docker"
 LABEL = "stand-in"
+RUNTIME_BASE = "python:3.13-slim"
 # Official name: the Debian release whose own Python is of that version.
-BASES = {"python:3.13-slim": "trixie", "python:3.11-slim": "bookworm"}
-PACKAGES = "python3,python3-venv,ca-certificates"
+BASES = {RUNTIME_BASE: "trixie", "python:3.11-slim": "bookworm"}
+PACKAGES = "apt,mawk,python3,python3-venv,ca-certificates"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# As the kernel names machines, and as Debian and Docker do.
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+BINFMT = Path("/proc/sys/fs/binfmt_misc")
+EMULATED = STATE / "emulated"
 START_SECONDS = 60
 WHEELS_PORT = 18_765
 MACHINE_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -53,6 +65,8 @@ def main(arguments: "list[str]") -> int:
                 stop()
             case ["bases"]:
                 make_bases()
+            case ["arm64"]:
+                make_arm64()
             case ["run", *command] if command:
                 return run(command)
             case _:
@@ -97,7 +111,10 @@ def start() -> bool:
 
 
 def stop() -> None:
-    """Ends the engine of this directory, its containers and containerd with it."""
+    """Ends the engine of this directory, its containers and containerd with it, and the emulation."""
+    if EMULATED.exists():
+        BINFMT.joinpath("qemu-aarch64").write_text("-1")
+        EMULATED.unlink()
     try:
         pid = int(PIDFILE.read_text())
         os.kill(pid, signal.SIGTERM)
@@ -123,54 +140,98 @@ def alive(pid: int) -> bool:
 def make_bases() -> None:
     missing = [name for name in BASES if not docker("image", "inspect", name, quiet=True)]
     made = [name for name in missing if not docker("pull", "--quiet", name, quiet=True)]
-    if not made:
-        return
+    if made:
+        say(f"{', '.join(made)} cannot be pulled: made from Debian's packages")
+        make(made, platform.machine())
+
+
+def make_arm64() -> None:
+    """The runtime's base for arm64, and what lets this machine run its programs."""
+    if platform.machine() == "aarch64":
+        raise EngineError("this machine is arm64: nothing has to be emulated")
+    emulate_arm64()
+    name = f"{RUNTIME_BASE}-arm64"
+    if not docker("image", "inspect", name, quiet=True):
+        make([name], "aarch64")
+
+
+def make(names: "list[str]", machine: str) -> None:
     if os.geteuid():
-        raise EngineError(f"{', '.join(made)} cannot be pulled, and making it takes root")
-    install({"debootstrap": "debootstrap"})
-    say(f"{', '.join(made)} cannot be pulled: made from Debian's packages")
+        raise EngineError(f"making {', '.join(names)} takes root")
+    install({"mmdebstrap": "mmdebstrap"})
+    STATE.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor() as pool:
         # list() raises what a thread has raised.
-        list(pool.map(stand_in, made))
-    say(f"made in {time.monotonic() - began:.0f} s")
+        list(pool.map(lambda name: stand_in(name, ARCHITECTURES[machine]), names))
+    say(f"made {', '.join(names)} in {time.monotonic() - began:.0f} s")
 
 
-def stand_in(name: str) -> None:
-    release = BASES[name]
-    STATE.mkdir(parents=True, exist_ok=True)
+def stand_in(name: str, architecture: str) -> None:
+    release = BASES[name.removesuffix("-arm64")]
     with tempfile.TemporaryDirectory(dir=STATE) as scratch:
-        root = Path(scratch) / release
-        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", release, str(root)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode:
-            raise EngineError(f"debootstrap failed: {(result.stdout + result.stderr)[-1000:]}")
-        for leftovers in ("var/cache/apt/archives", "var/lib/apt/lists"):
-            shutil.rmtree(root / leftovers, ignore_errors=True)
-        # The official images carry no bytecode: what is to be compiled in ours must not come from here.
-        for cache in sorted(root.glob("usr/lib/python3*/**/__pycache__")):
-            shutil.rmtree(cache, ignore_errors=True)
+        root, layer = Path(scratch) / "root", Path(scratch) / "layer.tar"
+        # Unpacked, not configured: no program of a package runs, so that any architecture's base is made.
+        command = ["mmdebstrap", "--quiet", "--variant=extract", f"--architectures={architecture}"]
+        checked_run([*command, "--include=?essential", f"--include={PACKAGES}", release, str(root)])
+        # What configuring them would have made.
+        for account in ("passwd", "group"):
+            shutil.copyfile(root / f"usr/share/base-passwd/{account}.master", root / "etc" / account)
+        (root / "usr/bin/awk").symlink_to("mawk")
         # The builds inside go the same ways out as this machine.
         if MACHINE_CERTIFICATES.exists():
             shutil.copyfile(MACHINE_CERTIFICATES, root / "etc/ssl/certs/ca-certificates.crt")
-        packed = subprocess.Popen(["tar", "-C", root, "-c", "."], stdout=subprocess.PIPE)
-        made = subprocess.run(
-            [
-                CLIENT,
-                "import",
-                "--change",
-                f"LABEL {LABEL}={release}",
-                "--change",
-                'CMD ["python3"]',
-                "-",
-                name,
-            ],
-            stdin=packed.stdout,
-            stdout=subprocess.DEVNULL,
-            check=False,
-        )
-        if packed.wait() or made.returncode:
-            raise EngineError(f"{name} could not be imported")
+        # The official images carry no bytecode: what is to be compiled in ours must not come from here.
+        for cache in sorted(root.glob("usr/lib/python3*/**/__pycache__")):
+            shutil.rmtree(cache, ignore_errors=True)
+        checked_run(["tar", "-C", str(root), "-cf", str(layer), "."])
+        load(name, layer, architecture, release)
+
+
+def load(name: str, layer: Path, architecture: str, release: str) -> None:
+    """Hands the engine an image of one layer. `docker import` would do, if it minded the architecture."""
+    with layer.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    config = {
+        "architecture": architecture, "os": "linux", "history": [{"created_by": f"Debian {release}"}],
+        "config": {"Cmd": ["python3"], "Env": [f"PATH={PATH}"], "Labels": {LABEL: release}},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+    }  # fmt: skip
+    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": [layer.name]}]
+    archive = layer.with_name("image.tar")
+    with tarfile.open(archive, "w") as out:
+        out.add(layer, layer.name)
+        for member, content in (("config.json", config), ("manifest.json", manifest)):
+            data = json.dumps(content).encode()
+            entry = tarfile.TarInfo(member)
+            entry.size = len(data)
+            out.addfile(entry, io.BytesIO(data))
+    checked_run([CLIENT, "load", "--quiet", "--input", str(archive)])
+
+
+def emulate_arm64() -> None:
+    """Has the kernel hand arm64 programs to QEMU, in containers too, until `stop` or the next boot.
+
+    QEMU of Debian 13: the one of Debian 12 shows emulated programs this machine's /proc/cpuinfo, and
+    onnxruntime ends itself over that.
+    """
+    if os.geteuid():
+        raise EngineError("emulating arm64 takes root")
+    if not BINFMT.joinpath("register").exists():
+        checked_run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)])
+    if BINFMT.joinpath("qemu-aarch64").exists():
+        return
+    install({"mmdebstrap": "mmdebstrap"})
+    STATE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=STATE) as scratch:
+        root = Path(scratch) / "root"
+        command = ["mmdebstrap", "--quiet", "--variant=extract", "--include=qemu-user"]
+        checked_run([*command, BASES[RUNTIME_BASE], str(root)])
+        rule = (root / "usr/share/qemu/binfmt.d/qemu-aarch64.conf").read_text().strip()
+        # Debian's rule has the kernel keep the program open (F): it works in containers, and its file may go.
+        BINFMT.joinpath("register").write_text(rule.replace(":/usr/", f":{root}/usr/"))
+    EMULATED.touch()
+    say("arm64 programs run under QEMU")
 
 
 def run(command: "list[str]") -> int:
@@ -250,6 +311,12 @@ def install(programs: "dict[str, str]") -> None:
         )
         if result.returncode:
             raise EngineError(f"apt-get {command[0]} failed: {(result.stdout + result.stderr)[-1000:]}")
+
+
+def checked_run(command: "list[str]") -> None:
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise EngineError(f"{command[0]} failed: {(result.stdout + result.stderr)[-1000:]}")
 
 
 def docker(*arguments: str, quiet: bool = False) -> bool:

@@ -3,7 +3,8 @@
 Every contender is a Lambda function under the Runtime Interface Emulator and awslambdaric, with the same
 models (full size, random weights) and, but for the pipeline and the floor, the same FastAPI and Mangum in
 front. One machine, one run, rounds interleaved; medians and extremes. What is needed is made once and kept in
-.cache/bench (or BENCH_CACHE): about 10 GB and, the first time, ten minutes.
+.cache/bench (or BENCH_CACHE): about 10 GB and, the first time, ten minutes. One contender is the function's
+image in a container; it is left out where there is no Docker engine, or where the user is not root.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from benchmarks.results import CACHES, Cache
 from benchmarks.run import RunError
 from benchmarks.session import Plan, measure
 from benchmarks.warm import Amount
+from scripts.image import ImageError, docker_program
 from scripts.rie import EmulatorError, can_emulate
 
 
@@ -44,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.png is not None:
             png.export(options.html, options.png)
             print(f"{options.png}")
-    except (RunError, SetupError, EmulatorError, png.PictureError, ValueError) as error:
+    except (RunError, SetupError, ImageError, EmulatorError, png.PictureError, ValueError) as error:
         print(f"benchmark failed: {error}", file=sys.stderr)
         return 1
     except subprocess.CalledProcessError as error:
@@ -57,8 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _plan(options: argparse.Namespace) -> Plan:
     by_name = {one.name: one for one in CONTENDERS}
-    chosen = [by_name[name] for name in options.contenders]
-    http = [one for one in chosen if one.door == "http"]
+    chosen = [by_name[name] for name in options.contenders or default_contenders()]
+    # Warm, the image is the same function once more.
+    http = [one for one in chosen if one.door == "http" and not one.contained]
     return Plan(
         contenders=[] if options.only == "warm" else chosen,
         warm_contenders=[] if options.only == "cold" else [*http, *_fp32_beside(http)],
@@ -68,6 +71,19 @@ def _plan(options: argparse.Namespace) -> Plan:
         warm_rounds=0 if options.only == "cold" else 1 if options.quick else options.warm_rounds,
         amount=Amount(),
     )
+
+
+def default_contenders() -> list[str]:
+    """Names of all that can be run here."""
+    contained = [one.name for one in CONTENDERS if one.contained]
+    try:
+        if os.geteuid():
+            raise ImageError("only root sees what of an image is in the page cache")
+        docker_program(os.environ)
+    except ImageError as error:
+        print(f"left out: {', '.join(contained)} ({error})", file=sys.stderr)
+        return [one.name for one in CONTENDERS if not one.contained]
+    return [one.name for one in CONTENDERS]
 
 
 def _fp32_beside(contenders: list[Contender]) -> list[Contender]:
@@ -83,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     names = [one.name for one in CONTENDERS]
     present = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     add = parser.add_argument
-    add("--contenders", type=_names(names), default=names, metavar="A,B", help=f"of {', '.join(names)}")
+    add("--contenders", type=_names(names), metavar="A,B", help=f"of {', '.join(names)}")
     add("--rounds", type=int, default=5, help="cold starts of each contender and condition (default: 5)")
     add("--warm-rounds", type=int, default=5, help="rounds of the warm figures (default: 5)")
     add("--cpus", type=_cpus, default=sorted({1, min(2, present)}, reverse=True), metavar="1,2")

@@ -10,14 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import environments
+from benchmarks import environments, images, pagecache
 from benchmarks.environments import RUNTIME
 from benchmarks.paths import BENCHMARKS, cache
 from benchmarks.random_models import EMBEDDER, RERANKER
 from lambda_app.bundle import Bundle
+from scripts.image import docker_program
 from scripts.rie import ROOT
 
 OUR_HANDLER = "lambda_app.handler.handler"
+# In place of an environment: the function's own image, in a container with Lambda's CPU share.
+IMAGE = "image"
+IMAGE_NAME = "int8"
 SINGLE_FILES = (f"onnx/{EMBEDDER}", f"onnx/{RERANKER}")
 TORCH_MODELS = (f"models/{EMBEDDER}", f"models/{RERANKER}")
 
@@ -47,11 +51,27 @@ class Contender:
         return cache() / "task" / ("ours" if self.ours else "contenders")
 
     @property
+    def contained(self) -> bool:
+        return self.environment == IMAGE
+
+    @property
     def model_paths(self) -> list[Path]:
+        if self.contained:
+            return [path for layer in self._layers()[0] if (path := layer / "var/task/models").is_dir()]
         return [cache() / name for name in self.artefacts]
+
+    def interpreter_files(self) -> list[Path]:
+        """The base's files that a start reads as well: the interpreter's own modules, or a whole base."""
+        return pagecache.files_below(self._layers()[1]) if self.contained else pagecache.standard_library()
+
+    def _layers(self) -> tuple[list[Path], list[Path]]:
+        docker = docker_program(os.environ)
+        return images.layer_directories(docker, images.image_of(IMAGE_NAME))
 
     def image_paths(self) -> list[Path]:
         """What its image would add to its base: packages, code, models."""
+        if self.contained:
+            return self._layers()[0]
         code = [] if self.door == "none" else [self.task]
         pack = [import_pack()] if self.ours else []
         return [environments.site_packages(self.environment), *code, *pack, *self.model_paths]
@@ -61,8 +81,10 @@ class Contender:
         common = {
             "HOME": str(cache() / "home"), "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
             "ORT_DISABLE_TELEMETRY": "1", "BENCH_HANDLER": self.handler,
-            "BENCH_MODELS": str(self.model_paths[0].parent),
         }  # fmt: skip
+        if self.contained:
+            return common | {"HOME": "/tmp"} | dict(self.variables)
+        common |= {"BENCH_MODELS": str(self.model_paths[0].parent)}
         if self.ours:
             common |= {"MODEL_DIR": str(self.model_paths[0]), "IMPORT_PACK": str(import_pack())}
         return common | dict(self.variables)
@@ -73,6 +95,10 @@ CONTENDERS = (
     Contender(
         "ours-pipeline", "this function with PRELOAD=embedding, direct events, no web layer", RUNTIME,
         ("bundles/int8",), door="direct", reranks=False, variables={"PRELOAD": "embedding"},
+    ),
+    Contender(
+        "ours-image", "its image in a read-only container, 1,769 MB for each CPU as on Lambda", IMAGE,
+        ("bundles/int8",),
     ),
     Contender(
         "ort-plain", "onnxruntime and tokenizers with their defaults, single-file INT8", RUNTIME,

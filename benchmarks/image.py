@@ -1,53 +1,71 @@
 """The image itself measured: ``python -m benchmarks.image`` (``make bench-image``).
 
-Images with both full-size models (random weights), INT8 and FP32, and one with no models and the INT8 bundle
-mounted beside it, each in a container with the CPU share that Lambda gives to 1,769 MB: how long the build
-took, what the image weighs, when the first answers came, what memory it holds. Then the INT8 image as one
-file system on a loop device, read from nothing, to see which of its 512 KiB chunks a cold start touches: the
-unit in which Lambda fetches images. Linux, Docker, and root for the loop device.
+Four ways to bring both full-size models (random weights) to the function, side by side: INT8 and FP32 in the
+image, INT8 mounted beside an image without models (as EFS would), and INT8 fetched in init, from an S3 server
+on this machine. Each in a container with the CPU share that Lambda gives to 1,769 MB: how long models and
+image took to build, what the image adds to its base, when the first answers came, what memory the process
+holds. Then the INT8 image as one file system on a loop device, read from nothing, to see which of its 512 KiB
+chunks a cold start touches: the unit in which Lambda fetches images. Linux, Docker, and root.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 
-from benchmarks import prepare, terminal, workload
+from benchmarks import images, prepare, terminal, workload
 from benchmarks.image_chunks import ChunkError, Touched, touched_at_cold_start
 from benchmarks.paths import RESULTS, cache
 from benchmarks.procfs import usage
-from benchmarks.stamps import STAMP
+from benchmarks.stamps import seconds_to_make
 from scripts.container import MEGABYTES_PER_CPU, Container, ContainerError
-from scripts.image import REPOSITORY, ImageError, build_command, content, docker_program
+from scripts.image import ImageError, docker_program
 from scripts.image_info import layers
-from scripts.rie import ROOT
 
 ROUNDS = 5
-# Name of the variant to the bundle in its image; None has it mounted.
-VARIANTS: dict[str, str | None] = {"int8": "bundles/int8", "fp32": "bundles/none", "none": None}
-# What the Dockerfile copies; the context is made of it and of a bundle from elsewhere.
-CONTEXT = (
-    *("Dockerfile.lambda", ".dockerignore", "lambda_app", "model_build", "build_models.py", "models.toml"),
-    *("requirements", "scripts", "LICENSE", "NOTICE"),
+MOUNT = "/mnt/models"
+PREFIX = "bundle"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the models of ``bundle`` come to the function: in its ``image``, or to it from outside."""
+
+    name: str
+    image: str
+    bundle: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    fetched: bool = False
+
+    @property
+    def mounted(self) -> bool:
+        return "MODEL_DIR" in self.environment
+
+
+WAYS = (
+    Way("INT8, in the image", "int8", "bundles/int8"),
+    Way("FP32, in the image", "fp32", "bundles/none"),
+    Way("INT8, none in the image, mounted", "unbundled", "bundles/int8", {"MODEL_DIR": MOUNT}),
+    Way("INT8, none in the image, fetched", "unbundled", "bundles/int8", fetched=True),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One variant. Seconds are medians, bytes are of the last round; ``added`` is what the image adds to its
-    base."""
+    """One way. Seconds are medians over rounds, but for the builds'; bytes are of the last round. ``added``
+    is what the image adds to its base, ``models_seconds`` None where nobody noted it."""
 
-    variant: str
-    build_seconds: float
+    way: str
+    models_seconds: float | None
+    image_seconds: float
     added: int
     first_embed: float
     first_rerank: float
@@ -56,68 +74,78 @@ class Row:
     batch_seconds: float
 
 
-def image_of(variant: str) -> str:
-    """The image's name."""
-    return f"{REPOSITORY}:full-size-{variant}"
-
-
-def build(variant: str, docker: str, environ: Mapping[str, str] = os.environ) -> float:
-    """Builds a variant's image; returns the seconds that it took, dependencies cached.
-
-    Raises:
-        ImageError: Docker could not.
-    """
-    bundle = VARIANTS[variant]
-    settings = {**environ, "BUNDLE_FROM": "prebuilt" if bundle else "none", "IMAGE": image_of(variant)}
-    directory = cache() / bundle if bundle else None
-    held = content(settings, directory) if directory else content(settings)
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory(dir=cache()) as scratch:
-        context = Path(scratch)
-        for name in CONTEXT:
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
-            copy(ROOT / name, context / name)
-        if directory is not None:
-            shutil.copytree(directory, context / "models", copy_function=os.link)
-            (context / "models" / STAMP).unlink()
-        command = build_command(settings, held, docker)
-        result = subprocess.run(command, cwd=context, env={**environ, "DOCKER_BUILDKIT": "1"}, check=False)
-    if result.returncode:
-        raise ImageError(f"the image {image_of(variant)} could not be built")
-    return time.monotonic() - began
-
-
-def measure(variant: str, docker: str, build_seconds: float, rounds: int = ROUNDS) -> Row:
-    """Starts a variant's image ``rounds`` times.
+def measure(way: Way, docker: str, image_seconds: float, rounds: int = ROUNDS) -> Row:
+    """Starts an image ``rounds`` times.
 
     Raises:
         ContainerError: it did not start or answer.
     """
     first_embed, first_rerank, batch = [], [], []
     idle = loaded = 0
-    mounted = VARIANTS[variant] is None
     embed = workload.embed_event([workload.FIRST_TEXT])
     rerank = workload.rerank_event(workload.FIRST_TEXT, workload.FIRST_DOCUMENTS)
     texts = workload.embed_event([workload.of_tokens(128, seed) for seed in range(16)])
-    for _ in range(rounds):
-        with Container(
-            image_of(variant),
-            environment={"MODEL_DIR": "/mnt/models"} if mounted else {},
-            volumes={cache() / "bundles/int8": "/mnt/models"} if mounted else {},
-            docker=docker,
-        ) as container:
-            container.connect()
-            first_embed.append(_timed(container, embed))
-            first_rerank.append(first_embed[-1] + _timed(container, rerank))
-            idle = usage(container.runtime_pid or 0).resident
-            # The first ones make a session repack its weights.
-            batch.append([_timed(container, texts) for _ in range(4)][-1])
-            loaded = usage(container.runtime_pid or 0).peak
-    sizes = layers(docker, image_of(variant))
+    image = images.image_of(way.image)
+    with _outside(way, docker) as (network, environment):
+        for _ in range(rounds):
+            with Container(
+                image,
+                environment=environment,
+                volumes={cache() / way.bundle: MOUNT} if way.mounted else {},
+                # What is fetched has to fit; on Lambda, /tmp is no part of the function's memory.
+                tmp_bytes=1 << 30 if way.fetched else 512 << 20,
+                memory_mb=MEGABYTES_PER_CPU + (1024 if way.fetched else 0),
+                cpus=1,
+                network=network,
+                docker=docker,
+            ) as container:
+                container.connect()
+                first_embed.append(_timed(container, embed))
+                first_rerank.append(first_embed[-1] + _timed(container, rerank))
+                idle = usage(container.runtime_pid or 0).resident
+                # The first ones make a session repack its weights.
+                batch.append([_timed(container, texts) for _ in range(4)][-1])
+                loaded = usage(container.runtime_pid or 0).peak
+    sizes = layers(docker, image)
     return Row(
-        variant, build_seconds, sum(sizes.values()) - sizes["base"], statistics.median(first_embed),
-        statistics.median(first_rerank), idle, loaded, statistics.median(batch),
+        way.name, seconds_to_make(cache() / way.bundle), image_seconds, sum(sizes.values()) - sizes["base"],
+        statistics.median(first_embed), statistics.median(first_rerank), idle, loaded,
+        statistics.median(batch),
     )  # fmt: skip
+
+
+@contextmanager
+def _outside(way: Way, docker: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The network and the environment of a way's containers; for one that fetches, with an S3 on it."""
+    if not way.fetched:
+        yield "none", dict(way.environment)
+        return
+    # moto is a dependency of the tests, and slow to import.
+    from tests import s3_server
+
+    with _internal_network(docker) as (network, address), s3_server.s3_server(address) as server:
+        s3_server.upload(server, cache() / way.bundle, PREFIX)
+        bundle = {"MODEL_BUNDLE_URL": f"s3://{s3_server.BUCKET}/{PREFIX}", "AWS_ENDPOINT_URL_S3": server}
+        yield network, {**s3_server.ENVIRONMENT, **bundle}
+
+
+@contextmanager
+def _internal_network(docker: str) -> Iterator[tuple[str, str]]:
+    """Name of a network that leads to this machine and no further, and this machine's address on it."""
+    name = f"lambda-{uuid.uuid4().hex[:12]}"
+    _docker(docker, "network", "create", "--internal", name)
+    try:
+        told = _docker(docker, "network", "inspect", name)
+        yield name, json.loads(told)[0]["IPAM"]["Config"][0]["Gateway"]
+    finally:
+        _docker(docker, "network", "rm", name)
+
+
+def _docker(docker: str, *arguments: str) -> str:
+    result = subprocess.run([docker, *arguments], capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise ContainerError(f"docker {' '.join(arguments[:2])}: {result.stderr.strip()[-500:]}")
+    return result.stdout
 
 
 def _timed(container: Container, event: workload.Event) -> float:
@@ -130,24 +158,13 @@ def _timed(container: Container, event: workload.Event) -> float:
 
 def tell(rows: list[Row], chunks: Touched | None) -> str:
     """The tables as text."""
-    about = {"int8": "INT8, in the image", "fp32": "FP32, in the image", "none": "INT8, mounted"}
-    table = [
-        [
-            "models",
-            "build s",
-            "image adds",
-            "first embed s",
-            "+ rerank s",
-            "memory",
-            "peak",
-            "16 x 128 tokens s",
-        ]
-    ]
+    heads = ("models", "models s", "image s", "image adds", "first embed s", "+ rerank s", "idle", "peak")
+    table = [[*heads, "16 x 128 tokens s"]]
     for row in rows:
+        built = "-" if row.models_seconds is None else f"{row.models_seconds:.0f}"
         seconds = [f"{value:.2f}" for value in (row.first_embed, row.first_rerank)]
         memory = [f"{value / 1e6:.0f} MB" for value in (row.idle, row.loaded)]
-        added = f"{row.added / 1e6:.0f} MB"
-        left = [about[row.variant], f"{row.build_seconds:.0f}", added]
+        left = [row.way, built, f"{row.image_seconds:.0f}", f"{row.added / 1e6:.0f} MB"]
         table.append([*left, *seconds, *memory, f"{row.batch_seconds:.2f}"])
     return terminal.table(table) + (f"\n\n{chunks.told()}" if chunks else "")
 
@@ -156,18 +173,23 @@ def main(arguments: list[str]) -> int:
     """Builds and measures; ``build`` builds the INT8 image alone, for the long tests."""
     try:
         docker = docker_program(os.environ)
-        prepare.ensure([bundle for bundle in VARIANTS.values() if bundle])
+        prepare.ensure(list(dict.fromkeys(way.bundle for way in WAYS)))
         if arguments == ["build"]:
-            build("int8", docker)
+            images.ensure("int8")
             return 0
-        rows = [measure(variant, docker, build(variant, docker)) for variant in VARIANTS]
-        chunks = touched_at_cold_start(image_of("int8"), docker) if os.geteuid() == 0 else None
-    except (ImageError, ContainerError, ChunkError, workload.WrongAnswerError) as error:
+        # From nothing, or the second image would seem to take no time.
+        built = {name: images.build(name, docker, "--no-cache") for name in images.BUNDLES}
+        rows = [measure(way, docker, built[way.image]) for way in WAYS]
+        chunks = touched_at_cold_start(images.image_of("int8"), docker)
+    except (ImageError, ContainerError, ChunkError, workload.WrongAnswerError, OSError) as error:
         print(f"benchmark failed: {error}", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        print(f"benchmark failed: {error.cmd[-1]} could not be made", file=sys.stderr)
         return 1
     RESULTS.mkdir(parents=True, exist_ok=True)
     found = {"memory_mb": MEGABYTES_PER_CPU, "rounds": ROUNDS, "rows": [asdict(row) for row in rows]}
-    found["chunks"] = asdict(chunks) if chunks else None
+    found["chunks"] = asdict(chunks)
     (RESULTS / "image.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(tell(rows, chunks))
     return 0

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import environments, pagecache, workload
+from benchmarks.contained import ContainedFunction
 from benchmarks.contender import Contender, floor_plan
 from benchmarks.paths import BENCHMARKS
 from benchmarks.procfs import Usage, usage
 from benchmarks.results import Cache, Sample
 from benchmarks.workload import Event, check_answer
+from scripts.container import ContainerError
 from scripts.rie import Emulator
 
 LAUNCH = BENCHMARKS / "contenders" / "launch.sh"
@@ -110,9 +112,13 @@ def cold_start(contender: Contender, cpus: int, cache: Cache) -> Sample:
     if cache == "cold":
         # The interpreter's own modules go as well; this process has some of its libraries mapped, so it stays
         # out of the count of what did not go.
-        pagecache.evict(pagecache.standard_library())
+        pagecache.evict(contender.interpreter_files())
         before = (pagecache.evict(models), pagecache.evict(code))
-    sample = _run_floor(contender, cpus, cache) if contender.door == "none" else _run(contender, cpus, cache)
+    try:
+        run = _run_floor if contender.door == "none" else _run
+        sample = run(contender, cpus, cache)
+    except (ContainerError, workload.WrongAnswerError, OSError) as error:
+        raise RunError(f"{contender.name}: {error}") from error
     if cache == "warm":
         return sample
     return Sample(
@@ -129,7 +135,7 @@ _COLD_ONLY = {"models_read", "code_read", "residue"}
 def _run(contender: Contender, cpus: int, cache: Cache) -> Sample:
     text = workload.FIRST_TEXT
     direct = contender.door == "direct"
-    with Function(contender, cpus) as function:
+    with _function(contender, cpus) as function:
         embedded = function.ask(
             workload.direct_embed_event([text]) if direct else workload.embed_event([text])
         )
@@ -142,6 +148,10 @@ def _run(contender: Contender, cpus: int, cache: Cache) -> Sample:
             ready=function.ready - started, embed=embedded - started,
             rerank=None if ranked is None else ranked - started, spans=function.spans(),
         )  # fmt: skip
+
+
+def _function(contender: Contender, cpus: int) -> Function | ContainedFunction:
+    return ContainedFunction(contender.environ(), cpus) if contender.contained else Function(contender, cpus)
 
 
 def _run_floor(contender: Contender, cpus: int, cache: Cache) -> Sample:

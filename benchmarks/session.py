@@ -12,8 +12,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environments, pagecache, prepare, warm
-from benchmarks.contender import Contender, lay_out
+from benchmarks import environments, images, pagecache, prepare, warm
+from benchmarks.contender import IMAGE_NAME, Contender, lay_out
 from benchmarks.progress import Progress
 from benchmarks.results import Cache, Results, Sample, Size, WarmSample
 from benchmarks.run import RunError, cold_start
@@ -39,6 +39,7 @@ def measure(plan: Plan) -> Results:
     Raises:
         RunError: a contender did not start or answer.
         SetupError: an environment could not be made.
+        ImageError: the function's image could not be built.
         subprocess.CalledProcessError: a model could not be made.
     """
     everyone = _unique([*plan.contenders, *plan.warm_contenders])
@@ -89,11 +90,15 @@ def _warm(plan: Plan, progress: Progress) -> list[WarmSample]:
 
 
 def _provide(contenders: Sequence[Contender]) -> None:
-    for name in dict.fromkeys(one.environment for one in contenders):
+    for name in dict.fromkeys(one.environment for one in contenders if not one.contained):
         environments.ensure(name)
     prepare.ensure(list(dict.fromkeys(name for one in contenders for name in one.artefacts)))
+    if any(one.contained for one in contenders):
+        images.ensure(IMAGE_NAME)
     done: set[Path] = set()
     for one in contenders:
+        if one.contained:
+            continue
         if one.task not in done or one.door == "none":
             lay_out(one)
             done.add(one.task)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -22,10 +23,20 @@ def digest(*parts: str, files: Iterable[Path] = ()) -> str:
 
 def is_made(directory: Path, key: str) -> bool:
     """Whether a directory is there, whole, and made from ``key``."""
+    return _stamp(directory)[:1] == [key]
+
+
+def seconds_to_make(directory: Path) -> float | None:
+    """How long making a directory took; None where nobody has noted it."""
+    words = _stamp(directory)
+    return float(words[1]) if len(words) > 1 else None
+
+
+def _stamp(directory: Path) -> list[str]:
     try:
-        return (directory / STAMP).read_text(encoding="ascii") == key
+        return (directory / STAMP).read_text(encoding="ascii").split()
     except OSError:
-        return False
+        return []
 
 
 def make_once(directory: Path, key: str, make: Callable[[Path], None]) -> bool:
@@ -37,6 +48,7 @@ def make_once(directory: Path, key: str, make: Callable[[Path], None]) -> bool:
         return False
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
+    began = time.monotonic()
     make(directory)
-    (directory / STAMP).write_text(key, encoding="ascii")
+    (directory / STAMP).write_text(f"{key} {time.monotonic() - began:.1f}", encoding="ascii")
     return True

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -61,7 +61,7 @@ class Container:
 
     ``memory_mb`` limits memory as Lambda does and gives its CPU share, unless ``cpus`` says otherwise.
     ``volumes`` are further directories, host path to container path, read-only; ``tmp_bytes`` is the size of
-    /tmp.
+    /tmp. ``network`` is a Docker network for what takes one, ``command`` what runs in place of the image's.
     """
 
     def __init__(
@@ -73,6 +73,8 @@ class Container:
         environment: Mapping[str, str] | None = None,
         volumes: Mapping[Path, str] | None = None,
         tmp_bytes: int = 512 << 20,
+        network: str = "none",
+        command: Sequence[str] = (),
         docker: str = "docker",
     ) -> None:
         self.name = f"lambda-{uuid.uuid4().hex[:12]}"
@@ -83,6 +85,8 @@ class Container:
         self._environment = {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory_mb), **(environment or {})}
         self._volumes = dict(volumes or {})
         self._tmp_bytes = tmp_bytes
+        self._network = network
+        self._command = list(command)
         self._empty: tempfile.TemporaryDirectory[str] | None = None
         self._client: subprocess.Popen[bytes] | None = None
 
@@ -101,13 +105,14 @@ class Container:
             ContainerError: with what Docker said.
         """
         config = json.loads(self._run("image", "inspect", self._image))[0]["Config"]
-        command = [*(config["Entrypoint"] or []), *(config["Cmd"] or [])]
+        command = self._command or [*(config["Entrypoint"] or []), *(config["Cmd"] or [])]
         self._empty = tempfile.TemporaryDirectory(prefix="lambda-")
         # Lambda's user reads what is mounted.
         Path(self._empty.name).chmod(0o755)
         volumes = {Path(self._empty.name): MASKED, ensure_binary(): EMULATOR, **self._volumes}
         self._run(
-            *("run", "--detach", "--name", self.name, "--read-only", "--network", "none", "--ipc", "none"),
+            *("run", "--detach", "--name", self.name, "--read-only", "--network", self._network),
+            *("--ipc", "none"),
             *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", f"{UID}:{GID}"),
             *("--memory", f"{self._memory_mb}m", "--memory-swap", f"{self._memory_mb}m"),
             *("--cpus", f"{self._cpus:.3f}", "--tmpfs", f"{TMP}:size={self._tmp_bytes},mode=1777"),

@@ -28,9 +28,9 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def s3_server() -> Iterator[str]:
-    """Address of an empty S3."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+def s3_server(address: str = "127.0.0.1") -> Iterator[str]:
+    """URL of an empty S3, which listens on one of this machine's addresses."""
+    server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()

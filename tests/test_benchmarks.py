@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import pagecache, quick, results, terminal, workload
+from benchmarks import coldstart, images, pagecache, quick, results, terminal, workload
 from benchmarks.charts import Row, Segment, chart, tick_step
 from benchmarks.contender import CONTENDERS, OURS_FP32
 from benchmarks.page import render
@@ -20,9 +20,10 @@ from benchmarks.prepare import NEEDS, key
 from benchmarks.procfs import usage
 from benchmarks.progress import Progress
 from benchmarks.results import Cache, Results, Sample, Size, WarmSample
-from benchmarks.stamps import digest, is_made, make_once
+from benchmarks.stamps import digest, is_made, make_once, seconds_to_make
 from benchmarks.stats import Summary, ratio, summarize
 from benchmarks.targets import Target, compute_targets
+from scripts.image import ImageError
 
 SPANS = [("interpreter", 0.0, 70.0), ("imports", 80.0, 300.0), ("<new> & phase", 90.0, 120.0)]
 
@@ -268,6 +269,10 @@ def test_things_are_made_once_and_again_when_their_sources_change(tmp_path: Path
     assert make_once(target, digest("b"), make)
     assert made == [[], []]
     assert is_made(target, digest("b"))
+    seconds = seconds_to_make(target)
+    assert seconds is not None
+    assert 0 <= seconds < 60
+    assert seconds_to_make(tmp_path / "another") is None
 
 
 def test_what_was_left_half_made_is_made_again(tmp_path: Path) -> None:
@@ -279,6 +284,66 @@ def test_what_was_left_half_made_is_made_again(tmp_path: Path) -> None:
         make_once(tmp_path / "thing", "key", fail)
     assert make_once(tmp_path / "thing", "key", lambda directory: None)
     assert not (tmp_path / "thing" / "half").exists()
+
+
+@pytest.fixture
+def layered_docker(tmp_path: Path) -> tuple[str, Path]:
+    """A Docker client that knows one image, and where its layers are."""
+    layers = tmp_path / "layers"
+    for part in ("code/var/task", "models/var/task/models", "dependencies/opt/venv", "base/usr"):
+        (layers / part).mkdir(parents=True)
+    data = {
+        "UpperDir": str(layers / "code"),
+        "LowerDir": ":".join(str(layers / name) for name in ("models", "dependencies", "base")),
+    }
+    told = [{"GraphDriver": {"Name": "overlay2", "Data": data}, "Config": {"Labels": {"a": "b"}}}]
+    (tmp_path / "told.json").write_text(json.dumps(told), encoding="utf-8")
+    client = tmp_path / "docker"
+    client.write_text(f'#!/bin/sh\n[ "$1 $2" = "image inspect" ] || exit 0\ncat {tmp_path}/told.json\n')
+    client.chmod(0o755)
+    return str(client), layers
+
+
+def test_the_layers_of_an_image_are_its_own_or_its_bases(layered_docker: tuple[str, Path]) -> None:
+    docker, layers = layered_docker
+    own, base = images.layer_directories(docker, "image")
+    assert own == [layers / "code", layers / "models", layers / "dependencies"]
+    assert base == [layers / "base"]
+
+
+def test_layers_that_are_kept_otherwise_are_refused(layered_docker: tuple[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "told.json").write_text('[{"GraphDriver": {"Name": "overlayfs"}}]', encoding="utf-8")
+    with pytest.raises(ImageError, match="overlayfs: files are only found in overlay2"):
+        images.layer_directories(layered_docker[0], "image")
+
+
+def test_an_image_is_built_again_when_what_it_is_made_of_has_changed(
+    layered_docker: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+    monkeypatch.setenv("DOCKER", layered_docker[0])
+    monkeypatch.setattr(images, "build", lambda name, docker: built.append(name))
+    images.ensure("unbundled")
+    assert built == ["unbundled"]
+    told = json.loads((tmp_path / "told.json").read_bytes())
+    told[0]["Config"]["Labels"][images.MADE_FROM] = images.made_from("unbundled")
+    (tmp_path / "told.json").write_text(json.dumps(told), encoding="utf-8")
+    images.ensure("unbundled")
+    assert built == ["unbundled"]
+
+
+def test_the_image_competes_where_it_can_be_run(
+    layered_docker: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("DOCKER", layered_docker[0])
+    assert coldstart.default_contenders() == [one.name for one in CONTENDERS]
+    monkeypatch.setenv("DOCKER", "no-such-docker")
+    assert coldstart.default_contenders() == [one.name for one in CONTENDERS if one.name != "ours-image"]
+    assert "left out: ours-image (no no-such-docker here" in capsys.readouterr().err
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert "ours-image" not in coldstart.default_contenders()
+    assert "only root" in capsys.readouterr().err
 
 
 linux = pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="asks Linux")
