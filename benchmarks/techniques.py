@@ -51,10 +51,6 @@ VARIANTS = (
         "with weights repacked by onnxruntime",
         "from lambda_app.runtime import Runtime\nRuntime._prepack = property(lambda self: True)",
     ),
-    Variant(
-        "without opening models beside the imports",
-        "from lambda_app.runtime import Runtime\nRuntime._works_side_by_side = property(lambda self: False)",
-    ),
     Variant("without read-ahead", "import lambda_app.runtime as r; r.read_ahead = lambda model: None"),
     Variant("without marking tables as randomly read", "import mmap; mmap.MADV_RANDOM = mmap.MADV_NORMAL"),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lambda_app.bundle import Bundle, ModelInfo
@@ -37,7 +36,6 @@ class Runtime:
             self.bundle = Bundle.open(settings.model_dir)
         self.threads = settings.inference_threads(available_cpus())
         self._lock = threading.Lock()
-        self._failure: Exception | None = None
         self._embedder: Embedder | None = None
         self._reranker: Reranker | None = None
         _check_models(settings, self.bundle)
@@ -86,12 +84,11 @@ class Runtime:
                     self._reranker = Reranker(model, *self._open(model))
         return self._reranker
 
-    def preload(self, meanwhile: Callable[[], object] | None = None) -> None:
-        """Opens the models that PRELOAD names and this function serves, and calls ``meanwhile``.
+    def preload(self) -> None:
+        """Opens the models that PRELOAD names and this function serves.
 
-        With a second CPU the two go side by side: opening a session and running it release the interpreter's
-        lock, importing a web framework holds it. There the models also run one inference, whose page faults
-        and allocations the first request would wait for.
+        In one thread, whatever the CPUs: sessions over mapped weights open in milliseconds, and a second
+        thread beside the imports that follow would wait for the interpreter's lock, and they for it.
 
         Raises:
             BundleError: a model cannot be opened.
@@ -99,40 +96,16 @@ class Runtime:
         wanted = self._preloaded()
         for model in wanted:
             read_ahead(model)
-        if wanted:
-            with self.clock.phase("imports"):
-                import lambda_app.models.session
-                import lambda_app.models.tokenization  # noqa: F401
-        if wanted and meanwhile is not None and self._works_side_by_side:
-            opening = threading.Thread(target=self._open_all, args=(wanted,), kwargs={"warm": True})
-            opening.start()
-            try:
-                meanwhile()
-            finally:
-                opening.join()
-            if self._failure is not None:
-                raise self._failure
-        else:
-            self._open_all(wanted, warm=self.settings.eager)
-            if self._failure is not None:
-                raise self._failure
-            if meanwhile is not None:
-                meanwhile()
-
-    @property
-    def _works_side_by_side(self) -> bool:
-        return available_cpus() > 1
-
-    def _open_all(self, models: list[ModelInfo], *, warm: bool) -> None:
-        """Opens models, and keeps what goes wrong for the thread that waits."""
-        try:
-            for model in models:
-                opened = self.embedder if model.role == "embedding" else self.reranker
-                if warm:
-                    with self.clock.phase("first inference"):
-                        opened.warm()
-        except Exception as error:
-            self._failure = error
+        if not wanted:
+            return
+        with self.clock.phase("imports"):
+            import lambda_app.models.session
+            import lambda_app.models.tokenization  # noqa: F401
+        for model in wanted:
+            opened = self.embedder if model.role == "embedding" else self.reranker
+            if self.settings.eager:
+                with self.clock.phase("first inference"):
+                    opened.warm()
 
     def _preloaded(self) -> list[ModelInfo]:
         wanted: list[ModelInfo] = []

@@ -49,7 +49,9 @@ def _start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
             settings = _with_fetched_bundle(settings, settings.bundle_url, clock, log)
         runtime = Runtime(settings, clock)
         dispatcher = Dispatcher(Service(runtime), settings, log, clock)
-        runtime.preload(meanwhile=dispatcher.open_http if "http" in settings.preload else None)
+        runtime.preload()
+        if "http" in settings.preload:
+            dispatcher.open_http()
     finally:
         gc.enable()
     gc.freeze()

@@ -9,10 +9,12 @@ later.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -37,6 +39,8 @@ ENTRY_POINTS = (
 )
 # Modules that do nothing but attach docstrings to other modules' objects: packed empty, which saves 5 ms.
 DOCUMENTATION = frozenset({"numpy._core._add_newdocs", "numpy._core._add_newdocs_scalars"})
+# Modules whose TypedDict classes are for type checkers only: packed as the dict that their instances are.
+TYPED_DICTS = frozenset({"pydantic_core.core_schema"})
 
 
 def packable() -> dict[str, tuple[CodeType, str, bool]]:
@@ -49,9 +53,45 @@ def packable() -> dict[str, tuple[CodeType, str, bool]]:
             continue
         if name.partition(".")[0] in {"lambda_app", "scripts", "__main__"}:
             continue
-        code = compile("", origin, "exec") if name in DOCUMENTATION else spec.loader.get_code(name)
-        modules[name] = (code, origin, spec.submodule_search_locations is not None)
+        modules[name] = (lean(name, origin), origin, spec.submodule_search_locations is not None)
     return modules
+
+
+def lean(name: str, origin: str) -> CodeType:
+    """A module's code without what nobody reads in the function: docstrings, types for type checkers."""
+    if name in DOCUMENTATION:
+        return compile("", origin, "exec")
+    tree = ast.parse(Path(origin).read_bytes(), origin)
+    if name in TYPED_DICTS:
+        tree = _WithoutTypedDicts().visit(tree)
+    tree = ast.fix_missing_locations(_WithoutDocstrings().visit(tree))
+    code: CodeType = compile(tree, origin, "exec", dont_inherit=True)
+    return code
+
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    """As ``python -OO`` leaves them out; assertions stay."""
+
+    def generic_visit(self, node: Any) -> Any:
+        super().generic_visit(node)
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.copy_location(ast.Pass(), node.body[0])]
+        return node
+
+
+class _WithoutTypedDicts(ast.NodeTransformer):
+    def __init__(self) -> None:
+        self._names = {"TypedDict"}
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.stmt:
+        if not any(isinstance(base, ast.Name) and base.id in self._names for base in node.bases):
+            return node
+        self._names.add(node.name)
+        name = ast.Name(node.name, ast.Store())
+        return ast.copy_location(ast.Assign([name], ast.Name("dict", ast.Load())), node)
 
 
 def main(arguments: list[str]) -> int:

@@ -44,7 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lambda_app.models",),
     ("lambda_app.invocation", "lambda_app.snapshot", "lambda_app.fetch"),
     ("lambda_app.fetch_file", "lambda_app.fetch_s3"),
-    ("lambda_app.logs", "lambda_app.coldstart", "lambda_app.import_pack"),
+    ("lambda_app.logs", "lambda_app.coldstart", "lambda_app.import_pack", "lambda_app.stand_ins"),
     ("lambda_app.bundle", "lambda_app.settings", "lambda_app.limits", "lambda_app.cpu"),
     ("lambda_app.errors", "lambda_app"),
 )
@@ -55,7 +55,7 @@ OWNERS = {
     "fastapi": {"lambda_app.api.http", "lambda_app.api.pages"},
     "starlette": {"lambda_app.api.http"},
     "pydantic": {
-        *("lambda_app.api.http", "lambda_app.api.document", "lambda_app.api.schemas.common"),
+        *("lambda_app.api.document", "lambda_app.api.schemas.common"),
         *(f"lambda_app.api.schemas.{family}" for family in ("openai", "cohere", "tei")),
     },
     "onnxruntime": {"lambda_app.models.session"},

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,3 +83,53 @@ def test_the_functions_own_modules_stay_out(pack: Path) -> None:
         assert finder.find_spec("mangum") is not None
     finally:
         sys.meta_path[:] = finders_before
+
+
+LEAN = """
+import json, sys
+from lambda_app import import_pack
+assert import_pack.install(sys.argv[1]) is None
+import numpy, pydantic, fastapi
+from pydantic_core import core_schema
+class Model(pydantic.BaseModel):
+    \"\"\"A model of the caller's own.\"\"\"
+    count: int
+print(json.dumps({
+    "packed": [numpy.linalg.norm.__doc__, fastapi.FastAPI.__doc__],
+    "own": Model.__doc__,
+    "schema": core_schema.int_schema(gt=2) == {"type": "int", "gt": 2},
+    "dict": core_schema.IntSchema is dict,
+    "valid": Model(count="3").count,
+    "norm": float(numpy.linalg.norm([3.0, 4.0])),
+}))
+"""
+
+
+def test_packed_modules_carry_nothing_for_readers_and_work(pack: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", LEAN, str(pack)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert json.loads(result.stdout) == {
+        "packed": [None, None],
+        "own": "A model of the caller's own.",
+        "schema": True,
+        "dict": True,
+        "valid": 3,
+        "norm": 5.0,
+    }
+
+
+def test_a_packed_function_keeps_its_assertions_and_line_numbers(tmp_path: Path) -> None:
+    from scripts.pack_imports import lean
+
+    path = tmp_path / "module.py"
+    path.write_text(
+        '"""Told."""\n\n\ndef check(value):\n    """Told."""\n    assert value\n', encoding="utf-8"
+    )
+    scope: dict[str, Any] = {}
+    exec(lean("module", str(path)), scope)
+    assert scope.get("__doc__") is scope["check"].__doc__ is None
+    assert scope["check"].__code__.co_firstlineno == 4
+    with pytest.raises(AssertionError) as failure:
+        scope["check"](0)
+    assert failure.traceback[-1].lineno == 5

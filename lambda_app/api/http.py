@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 # Looking for pydantic's plugins reads the metadata of every installed package; there are none here.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
-import pydantic
+from lambda_app.stand_ins import stand_ins
 
-# FastAPI's models of the OpenAPI document are built when they are first used instead of here: 60 ms.
-pydantic.BaseModel.model_config["defer_build"] = True
-from fastapi import FastAPI, Request, Response
+# Keys are checked before FastAPI, the OpenAPI document is our own, and nothing is reported to anyone.
+with stand_ins(
+    "fastapi.openapi.models",
+    "fastapi.security.base",
+    "fastapi.security.oauth2",
+    "opentelemetry._logs",
+    "opentelemetry.metrics",
+):
+    from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
-
-pydantic.BaseModel.model_config.pop("defer_build")
 
 from lambda_app.api.fields import parse_json
 from lambda_app.errors import LambdaAppError, MethodNotAllowedError, NotFoundError, RequestError

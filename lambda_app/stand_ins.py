@@ -1,0 +1,77 @@
+"""Modules that a library imports for what nobody here asks of it, put off until somebody does.
+
+A cold start pays for every module that is imported, and a web framework imports its security schemes, its
+models of the OpenAPI document and its telemetry before anyone uses them. Inside :func:`stand_ins` such
+modules are replaced by ones that make up whatever name is taken from them: an object that imports the real
+module when it is called, subclassed, asked for an attribute, or compared with. Only annotations get by
+without.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Union
+
+
+class StandIn:
+    """In place of one name of a module; everything but its being passed around goes to the real one."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.__dict__.update(module=module, name=name)
+
+    def _real(self) -> Any:
+        module, name = self.__dict__["module"], self.__dict__["name"]
+        if isinstance(sys.modules.get(module), _Module):
+            del sys.modules[module]
+        return getattr(import_module(module), name)
+
+    def __getattr__(self, name: str) -> Any:
+        # What typing and dataclasses look for by themselves (``__parameters__``) says nothing of a need.
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._real(), name)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self._real()(*arguments, **named)
+
+    def __getitem__(self, item: Any) -> Any:
+        return self._real()[item]
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (self._real(),)
+
+    def __instancecheck__(self, instance: object) -> bool:
+        return isinstance(instance, self._real())
+
+    def __subclasscheck__(self, kind: type) -> bool:
+        return issubclass(kind, self._real())
+
+    def __or__(self, other: Any) -> Any:
+        return Union[self, other]  # noqa: UP007 (this is what | means here)
+
+    def __ror__(self, other: Any) -> Any:
+        return Union[other, self]  # noqa: UP007
+
+
+class _Module(ModuleType):
+    def __getattr__(self, name: str) -> StandIn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return StandIn(self.__name__, name)
+
+
+@contextmanager
+def stand_ins(*modules: str) -> Iterator[None]:
+    """Modules that were imported before stay as they are; imports after the end get the real ones."""
+    placed = [_Module(name) for name in modules if name not in sys.modules]
+    sys.modules.update((module.__name__, module) for module in placed)
+    try:
+        yield
+    finally:
+        for module in placed:
+            if sys.modules.get(module.__name__) is module:
+                del sys.modules[module.__name__]
