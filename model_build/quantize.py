@@ -6,6 +6,7 @@ whole table (all that the library offers for Gather) is too coarse. Schemes are 
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -81,8 +82,11 @@ def quantize_model(
         try:
             chosen.prepare(model, vocabulary)
             save_model(model, exported)
+            # The exporter and the optimizer leave cycles that hold all weights: gigabytes, for large models.
+            gc.collect()
             _fuse(exported, fused, heads=heads, hidden_size=hidden_size, attention=chosen.attention)
             exported.unlink()
+            gc.collect()
             if mixed is not None:
                 mixed(fused, quantized, batches)
             else:
