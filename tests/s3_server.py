@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ ENVIRONMENT = {
 @contextmanager
 def s3_server(address: str = "127.0.0.1") -> Iterator[str]:
     """URL of an empty S3, which listens on one of this machine's addresses."""
+    # Its server would write a line for each of hundreds of ranges.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
     server.start()
     try:
