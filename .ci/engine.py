@@ -112,9 +112,7 @@ def start() -> bool:
 
 def stop() -> None:
     """Ends the engine of this directory, its containers and containerd with it, and the emulation."""
-    if EMULATED.exists():
-        BINFMT.joinpath("qemu-aarch64").write_text("-1")
-        EMULATED.unlink()
+    stop_emulating()
     try:
         pid = int(PIDFILE.read_text())
         os.kill(pid, signal.SIGTERM)
@@ -143,6 +141,12 @@ def make_bases() -> None:
     if made:
         say(f"{', '.join(made)} cannot be pulled: made from Debian's packages")
         make(made, platform.machine())
+
+
+def stop_emulating() -> None:
+    if EMULATED.exists():
+        BINFMT.joinpath("qemu-aarch64").write_text("-1")
+        EMULATED.unlink()
 
 
 def make_arm64() -> None:
@@ -242,6 +246,8 @@ def run(command: "list[str]") -> int:
             environment = {**os.environ, "DOCKER": CLIENT, **settings}
             return subprocess.run(command, env=environment, check=False).returncode
     finally:
+        # Also where the engine is somebody else's: what COMMAND had emulated is not for others.
+        stop_emulating()
         if started:
             stop()
 

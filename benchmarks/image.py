@@ -173,6 +173,8 @@ def main(arguments: list[str]) -> int:
     """Builds and measures; ``build`` builds the INT8 image alone, for the long tests."""
     try:
         docker = docker_program(os.environ)
+        if os.geteuid() and arguments != ["build"]:
+            raise ImageError("only root sees what a container's process holds, and mounts an image")
         prepare.ensure(list(dict.fromkeys(way.bundle for way in WAYS)))
         if arguments == ["build"]:
             images.ensure("int8")

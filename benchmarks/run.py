@@ -106,8 +106,7 @@ def cold_start(contender: Contender, cpus: int, cache: Cache) -> Sample:
     Raises:
         RunError: it did not answer.
     """
-    models = pagecache.files_below(contender.model_paths)
-    code = pagecache.files_below(set(contender.image_paths()) - set(contender.model_paths))
+    models, code = files_of(contender)
     before = (0, 0)
     if cache == "cold":
         # The interpreter's own modules go as well; this process has some of its libraries mapped, so it stays
@@ -127,6 +126,14 @@ def cold_start(contender: Contender, cpus: int, cache: Cache) -> Sample:
         code_read=pagecache.resident_bytes(code) - before[1],
         residue=sum(before),
     )
+
+
+def files_of(contender: Contender) -> tuple[list[Path], list[Path]]:
+    """Its models' files, and all others that its image adds to its base."""
+    models = pagecache.files_below(contender.model_paths)
+    # The layers of an image hold its models too.
+    known = set(models)
+    return models, [file for file in pagecache.files_below(contender.image_paths()) if file not in known]
 
 
 _COLD_ONLY = {"models_read", "code_read", "residue"}

@@ -20,6 +20,7 @@ from benchmarks.prepare import NEEDS, key
 from benchmarks.procfs import usage
 from benchmarks.progress import Progress
 from benchmarks.results import Cache, Results, Sample, Size, WarmSample
+from benchmarks.run import files_of
 from benchmarks.stamps import digest, is_made, make_once, seconds_to_make
 from benchmarks.stats import Summary, ratio, summarize
 from benchmarks.targets import Target, compute_targets
@@ -309,6 +310,19 @@ def test_the_layers_of_an_image_are_its_own_or_its_bases(layered_docker: tuple[s
     own, base = images.layer_directories(docker, "image")
     assert own == [layers / "code", layers / "models", layers / "dependencies"]
     assert base == [layers / "base"]
+
+
+def test_the_models_of_an_image_do_not_count_as_code(
+    layered_docker: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER", layered_docker[0])
+    layers = layered_docker[1]
+    model, code = layers / "models/var/task/models/model.bin", layers / "code/var/task/handler.py"
+    for path in (model, code, layers / "base/usr/python3"):
+        path.touch()
+    contender = next(one for one in CONTENDERS if one.contained)
+    assert files_of(contender) == ([model.resolve()], [code.resolve()])
+    assert contender.interpreter_files() == [(layers / "base/usr/python3").resolve()]
 
 
 def test_layers_that_are_kept_otherwise_are_refused(layered_docker: tuple[str, Path], tmp_path: Path) -> None:
