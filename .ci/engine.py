@@ -124,6 +124,9 @@ def stop() -> None:
     if alive(pid):
         raise EngineError(f"dockerd ({pid}) does not end")
     PIDFILE.unlink(missing_ok=True)
+    # dockerd leaves its network namespaces mounted, and this directory could not be removed.
+    for namespace in (STATE / "run" / "netns").glob("*"):
+        subprocess.run(["umount", namespace], capture_output=True, check=False)
     say("stopped dockerd")
 
 
