@@ -24,6 +24,7 @@ from benchmarks.results import CACHES, Cache
 from benchmarks.run import RunError
 from benchmarks.session import Plan, measure
 from benchmarks.warm import Amount
+from lambda_app.cpu import available_cpus
 from scripts.image import ImageError, docker_program
 from scripts.rie import EmulatorError, can_emulate
 
@@ -97,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     names = [one.name for one in CONTENDERS]
-    present = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    present = available_cpus()
     add = parser.add_argument
     add("--contenders", type=_names(names), metavar="A,B", help=f"of {', '.join(names)}")
     add("--rounds", type=int, default=5, help="cold starts of each contender and condition (default: 5)")

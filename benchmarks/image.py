@@ -28,7 +28,7 @@ from benchmarks.procfs import usage
 from benchmarks.stamps import seconds_to_make
 from scripts.container import MEGABYTES_PER_CPU, Container, ContainerError
 from scripts.image import ImageError, docker_program
-from scripts.image_info import layers
+from scripts.image_info import layers, output
 
 ROUNDS = 5
 MOUNT = "/mnt/models"
@@ -133,19 +133,12 @@ def _outside(way: Way, docker: str) -> Iterator[tuple[str, dict[str, str]]]:
 def _internal_network(docker: str) -> Iterator[tuple[str, str]]:
     """Name of a network that leads to this machine and no further, and this machine's address on it."""
     name = f"lambda-{uuid.uuid4().hex[:12]}"
-    _docker(docker, "network", "create", "--internal", name)
+    output(docker, "network", "create", "--internal", name)
     try:
-        told = _docker(docker, "network", "inspect", name)
+        told = output(docker, "network", "inspect", name)
         yield name, json.loads(told)[0]["IPAM"]["Config"][0]["Gateway"]
     finally:
-        _docker(docker, "network", "rm", name)
-
-
-def _docker(docker: str, *arguments: str) -> str:
-    result = subprocess.run([docker, *arguments], capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise ContainerError(f"docker {' '.join(arguments[:2])}: {result.stderr.strip()[-500:]}")
-    return result.stdout
+        output(docker, "network", "rm", name)
 
 
 def _timed(container: Container, event: workload.Event) -> float:

@@ -15,6 +15,7 @@ from benchmarks import prepare
 from benchmarks.paths import cache
 from benchmarks.stamps import STAMP, digest
 from scripts.image import LABEL, REPOSITORY, ImageError, build_command, content, docker_program
+from scripts.image_info import output
 from scripts.rie import ROOT
 
 # Name of an image to the bundle in it; None leaves it out.
@@ -112,7 +113,7 @@ def layer_directories(docker: str, image: str) -> tuple[list[Path], list[Path]]:
     Raises:
         ImageError: the engine keeps them otherwise, or out of this user's reach.
     """
-    told = json.loads(subprocess.check_output([docker, "image", "inspect", image]))[0]
+    told = json.loads(output(docker, "image", "inspect", image))[0]
     driver = told.get("GraphDriver") or {}
     if driver.get("Name") != "overlay2":
         raise ImageError(f"Docker keeps images in {driver.get('Name')}: files are only found in overlay2")

@@ -90,15 +90,14 @@ def _warm(plan: Plan, progress: Progress) -> list[WarmSample]:
 
 
 def _provide(contenders: Sequence[Contender]) -> None:
-    for name in dict.fromkeys(one.environment for one in contenders if not one.contained):
+    outside = [one for one in contenders if not one.contained]
+    for name in dict.fromkeys(one.environment for one in outside):
         environments.ensure(name)
     prepare.ensure(list(dict.fromkeys(name for one in contenders for name in one.artefacts)))
-    if any(one.contained for one in contenders):
+    if len(outside) < len(contenders):
         images.ensure(IMAGE_NAME)
     done: set[Path] = set()
-    for one in contenders:
-        if one.contained:
-            continue
+    for one in outside:
         if one.task not in done or one.door == "none":
             lay_out(one)
             done.add(one.task)

@@ -26,8 +26,8 @@ def process_started() -> float:
 
 
 class PhaseClock:
-    """Seconds spent in each named phase of init. Phases in threads overlap, so they need not add up to the
-    total."""
+    """Seconds spent in each named phase of init. What lies between phases belongs to none, so they add up to
+    less than the total."""
 
     def __init__(self) -> None:
         self._started = process_started()

@@ -1,7 +1,8 @@
-"""Which instruction sets this CPU has, and whether a bundle's answers were checked for such a CPU."""
+"""How many CPUs there are, which instruction sets they have, and whether a bundle was checked for such."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 # What matters for quantized models, as Linux names it.
@@ -25,6 +26,13 @@ _KERNELS = (
 _ARITHMETIC = {name: arithmetic for _, name, arithmetic in _KERNELS}
 # Of a graph without integer products: the same on every CPU.
 GENERIC = "generic"
+
+
+def available_cpus() -> int:
+    """CPUs that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def cpu_features() -> list[str]:

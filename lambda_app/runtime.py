@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from lambda_app.bundle import Bundle, ModelInfo
+from lambda_app.cpu import available_cpus
 from lambda_app.errors import ConfigurationError, ModelUnavailableError
 from lambda_app.limits import REPACK_MEMORY_MB, REPACK_TOKENS
 
@@ -152,13 +153,6 @@ def read_ahead(model: ModelInfo) -> None:
         os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
     finally:
         os.close(descriptor)
-
-
-def available_cpus() -> int:
-    """CPUs that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _in_bundle(bundle: Bundle, role: ModelRole) -> bool:

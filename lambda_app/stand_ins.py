@@ -3,7 +3,7 @@
 A cold start pays for every module that is imported, and a web framework imports its security schemes, its
 models of the OpenAPI document and its telemetry before anyone uses them. Inside :func:`stand_ins` such
 modules are replaced by ones that make up whatever name is taken from them: an object that imports the real
-module when it is called, subclassed, asked for an attribute, or compared with. Only annotations get by
+module when it is called, subclassed, asked for an attribute, or for its instances. Only annotations get by
 without.
 """
 
@@ -21,10 +21,10 @@ class StandIn:
     """In place of one name of a module; everything but its being passed around goes to the real one."""
 
     def __init__(self, module: str, name: str) -> None:
-        self.__dict__.update(module=module, name=name)
+        self.__place = module, name
 
-    def _real(self) -> Any:
-        module, name = self.__dict__["module"], self.__dict__["name"]
+    def __real(self) -> Any:
+        module, name = self.__place
         if isinstance(sys.modules.get(module), _Module):
             del sys.modules[module]
         return getattr(import_module(module), name)
@@ -33,22 +33,22 @@ class StandIn:
         # What typing and dataclasses look for by themselves (``__parameters__``) says nothing of a need.
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(self._real(), name)
+        return getattr(self.__real(), name)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        return self._real()(*arguments, **named)
+        return self.__real()(*arguments, **named)
 
     def __getitem__(self, item: Any) -> Any:
-        return self._real()[item]
+        return self.__real()[item]
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (self._real(),)
+        return (self.__real(),)
 
     def __instancecheck__(self, instance: object) -> bool:
-        return isinstance(instance, self._real())
+        return isinstance(instance, self.__real())
 
     def __subclasscheck__(self, kind: type) -> bool:
-        return issubclass(kind, self._real())
+        return issubclass(kind, self.__real())
 
     def __or__(self, other: Any) -> Any:
         return Union[self, other]  # noqa: UP007 (this is what | means here)

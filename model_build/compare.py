@@ -7,7 +7,6 @@ machine which slows down meanwhile slows all of them. The result is plain JSON, 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from statistics import median
 from typing import Any
 
 from lambda_app.bundle import MANIFEST, ModelInfo
-from lambda_app.cpu import cpu_features, integer_kernel
+from lambda_app.cpu import available_cpus, cpu_features, integer_kernel
 from model_build import compare_page, pipeline
 from model_build.config import BuildConfig
 from model_build.errors import BuildError, OutputError, disk_full
@@ -79,7 +78,7 @@ def compare(
             "arch": configs[0].arch,
             "features": features,
             "kernel": integer_kernel(features),
-            "threads": _threads(),
+            "threads": available_cpus(),
         },
         "rounds": rounds,
         "models": {
@@ -186,7 +185,14 @@ def _time(entries: Sequence[Report], scratch: Path, progress: Progress, rounds: 
 
 
 def _timing(bundle: Path, role: str) -> Report:
-    command = [sys.executable, "-m", "model_build.timing", str(bundle.absolute()), role, str(_threads())]
+    command = [
+        sys.executable,
+        "-m",
+        "model_build.timing",
+        str(bundle.absolute()),
+        role,
+        str(available_cpus()),
+    ]
     try:
         done = subprocess.run(
             command,
@@ -211,10 +217,6 @@ def _spread(values: Sequence[float]) -> Report:
         "min": round(min(values), 3),
         "max": round(max(values), 3),
     }
-
-
-def _threads() -> int:
-    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def _write(path: Path, text: str) -> None:

@@ -5,7 +5,6 @@ Token ids have to be equal; vectors and scores may differ as far as the config's
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lambda_app.bundle import ModelInfo
+from lambda_app.cpu import available_cpus
 from lambda_app.models.embedder import Embedder, InputType
 from lambda_app.models.reranker import Reranker
 from model_build import fidelity
@@ -62,7 +62,7 @@ def check_reranker(
     """Differences of scores, and how alike documents are ranked, also on the user's own data."""
     rankings = load_rankings()
     reference = _reference(model, source)
-    reranker = Reranker.open(model, threads=_threads())
+    reranker = Reranker.open(model, threads=available_cpus())
 
     def score(rankings: Sequence[tuple[str, Sequence[str]]]) -> tuple[list[Vectors], list[Vectors]]:
         return (
@@ -96,7 +96,7 @@ class _Embedders:
         self._model = model
         self._reference = _reference(model, source)
         self._dense = load_dense(source)
-        self._embedder = Embedder.open(model, threads=_threads())
+        self._embedder = Embedder.open(model, threads=available_cpus())
 
     def embed(self, texts: Sequence[str], roles: Sequence[InputType]) -> tuple[Vectors, Vectors]:
         """(texts, dimensions) of the reference and of the bundle."""
@@ -198,7 +198,3 @@ def _shortened(vectors: Vectors, dimensions: int) -> Vectors:
 
 def _prompted(text: str, prompt: str) -> str:
     return text if text.startswith(prompt) else prompt + text
-
-
-def _threads() -> int:
-    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

@@ -126,7 +126,7 @@ def show_cold_start(invoke: Invoke, first: float) -> None:
     )
     for name, milliseconds in phases.items():
         print(f"    {name:16} {milliseconds:7.1f} ms  {'#' * round(milliseconds / max(total, 1) * 40)}")
-    print("    (phases overlap where threads work, so they need not add up)\n")
+    print("    (what lies between phases belongs to none, so they add up to less)\n")
 
 
 def failed(answer: Any) -> bool:

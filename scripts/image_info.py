@@ -70,7 +70,7 @@ def chosen_image(arguments: Sequence[str], environ: Mapping[str, str]) -> str:
 
 def layers(docker: str, image: str) -> dict[str, int]:
     """Bytes by layer, the base last, from the image's history."""
-    told = _output(
+    told = output(
         docker, "history", "--no-trunc", "--human=false", "--format", "{{.Size}}\t{{.CreatedBy}}", image
     )
     sizes: dict[str, int] = {}
@@ -90,11 +90,16 @@ def run_inside(docker: str, image: str, script: str) -> Any:
         ImageError: it did not run.
     """
     options = ("--rm", "--read-only", "--network", "none", "--cap-drop", "ALL")
-    told = _output(docker, "run", *options, "--entrypoint", "/opt/venv/bin/python", image, "-c", script)
+    told = output(docker, "run", *options, "--entrypoint", "/opt/venv/bin/python", image, "-c", script)
     return json.loads(told)
 
 
-def _output(docker: str, *arguments: str) -> str:
+def output(docker: str, *arguments: str) -> str:
+    """What a command of Docker prints.
+
+    Raises:
+        ImageError: it failed.
+    """
     result = subprocess.run([docker, *arguments], capture_output=True, text=True, check=False)
     if result.returncode:
         raise ImageError(f"docker {arguments[0]}: {result.stderr.strip()[-500:]}")
@@ -139,7 +144,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> i
     try:
         image = chosen_image(arguments, environ)
         docker = docker_program(environ)
-        config = json.loads(_output(docker, "image", "inspect", image))[0]["Config"]
+        config = json.loads(output(docker, "image", "inspect", image))[0]["Config"]
         told = run_inside(docker, image, INSPECT)
         print(report(image, config, layers(docker, image), told))
     except ImageError as error:

@@ -140,7 +140,7 @@ def test_schemes_that_fail_are_rows(
 def test_a_timing_that_fails_is_a_row(
     tiny_sources: TinySources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compare, "_threads", lambda: "many")
+    monkeypatch.setattr(compare, "available_cpus", lambda: "many")
     configs, inputs = prepared(tmp_path, ("int8",), embedding=str(tiny_sources.embedder))
     with pytest.raises(BuildError, match="no scheme could be measured: int8: timing failed: ") as caught:
         compare.compare(configs, "int8", inputs, tmp_path / "out", Progress(io.StringIO()), rounds=1)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = """
 import enum
 class Thing:
-    kind = "real"
+    kind, name, module = "real", "the real thing", 7
     def __init__(self, value=0): self.value = value
     def __class_getitem__(cls, item): return (cls, item)
 class Color(enum.Enum):
@@ -67,7 +67,7 @@ def test_what_is_asked_of_them_the_real_ones_answer(unloaded: str) -> None:
 
     assert type(thing) is put_off.Thing
     assert thing.value == 3
-    assert Thing.kind == "real"
+    assert (Thing.kind, Thing.name, Thing.module) == ("real", "the real thing", 7)
     assert Thing[int] == (put_off.Thing, int)
     assert Color.RED is put_off.Color.RED
     assert isinstance(thing, Thing)
