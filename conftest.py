@@ -1,3 +1,3 @@
 """Fixtures that are shared beyond one module and come from a module of their own."""
 
-pytest_plugins = ["tests.emulator_fixtures", "tests.image_fixtures"]
+pytest_plugins = ["tests.support.emulator_fixtures", "tests.support.image_fixtures"]

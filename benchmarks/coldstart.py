@@ -15,18 +15,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import png, results, terminal
-from benchmarks.contender import CONTENDERS, OURS_FP32, Contender
-from benchmarks.environments import SetupError
-from benchmarks.page import render
-from benchmarks.paths import RESULTS
-from benchmarks.results import CACHES, Cache
-from benchmarks.run import RunError
-from benchmarks.session import Plan, measure
-from benchmarks.warm import Amount
+from benchmarks.harness.contender import CONTENDERS, OURS_FP32, Contender
+from benchmarks.harness.environments import SetupError
+from benchmarks.harness.paths import RESULTS
+from benchmarks.measure.run import RunError
+from benchmarks.measure.session import Plan, measure
+from benchmarks.measure.warm import Amount
+from benchmarks.report import png, results, terminal
+from benchmarks.report.page import render
+from benchmarks.report.results import CACHES, Cache
 from lambda_app.cpu import available_cpus
-from scripts.image import ImageError, docker_program
-from scripts.rie import EmulatorError, can_emulate
+from scripts.image.build import ImageError, docker_program
+from scripts.local.rie import EmulatorError, can_emulate
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -21,14 +21,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
-from benchmarks import images, prepare, terminal, workload
-from benchmarks.image_chunks import ChunkError, Touched, touched_at_cold_start
-from benchmarks.paths import RESULTS, cache
-from benchmarks.procfs import usage
-from benchmarks.stamps import seconds_to_make
-from scripts.container import MEGABYTES_PER_CPU, Container, ContainerError
-from scripts.image import ImageError, docker_program
-from scripts.image_info import layers, output
+from benchmarks.harness import images, prepare
+from benchmarks.harness.paths import RESULTS, cache
+from benchmarks.harness.procfs import usage
+from benchmarks.harness.stamps import seconds_to_make
+from benchmarks.measure import workload
+from benchmarks.measure.image_chunks import ChunkError, Touched, touched_at_cold_start
+from benchmarks.report import terminal
+from scripts.image.build import ImageError, docker_program
+from scripts.image.container import MEGABYTES_PER_CPU, Container, ContainerError
+from scripts.image.info import layers, output
 
 ROUNDS = 5
 MOUNT = "/mnt/models"
@@ -121,7 +123,7 @@ def _outside(way: Way, docker: str) -> Iterator[tuple[str, dict[str, str]]]:
         yield "none", dict(way.environment)
         return
     # moto is a dependency of the tests, and slow to import.
-    from tests import s3_server
+    from tests.support import s3_server
 
     with _internal_network(docker) as (network, address), s3_server.s3_server(address) as server:
         s3_server.upload(server, cache() / way.bundle, PREFIX)

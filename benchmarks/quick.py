@@ -13,17 +13,17 @@ import sys
 import time
 from dataclasses import dataclass, replace
 
-from benchmarks import results, terminal
-from benchmarks.contender import CONTENDERS, Contender
-from benchmarks.environments import SetupError
-from benchmarks.paths import RESULTS
-from benchmarks.random_models import EMBEDDER
-from benchmarks.results import Results
-from benchmarks.run import RunError
-from benchmarks.session import Plan, measure
-from benchmarks.stats import over, ratio
-from benchmarks.warm import QUICK
-from scripts.rie import EmulatorError, can_emulate
+from benchmarks.harness.contender import CONTENDERS, Contender
+from benchmarks.harness.environments import SetupError
+from benchmarks.harness.paths import RESULTS
+from benchmarks.harness.random_models import EMBEDDER
+from benchmarks.measure.run import RunError
+from benchmarks.measure.session import Plan, measure
+from benchmarks.measure.warm import QUICK
+from benchmarks.report import results, terminal
+from benchmarks.report.results import Results
+from benchmarks.report.stats import over, ratio
+from scripts.local.rie import EmulatorError, can_emulate
 
 ROUNDS = 5
 

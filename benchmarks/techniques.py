@@ -18,9 +18,9 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.paths import cache
-from benchmarks.prepare import ensure
-from scripts.rie import ROOT
+from benchmarks.harness.paths import cache
+from benchmarks.harness.prepare import ensure
+from scripts.local.rie import ROOT
 
 BUNDLE = "bundles/int8"
 
@@ -42,14 +42,16 @@ VARIANTS = (
     Variant(
         "with all that FastAPI imports",
         "from contextlib import nullcontext\n"
-        "import lambda_app.stand_ins\n"
-        "lambda_app.stand_ins.stand_ins = lambda *modules: nullcontext()",
+        "import lambda_app.coldstart.lazy_modules\n"
+        "lambda_app.coldstart.lazy_modules.stand_ins = lambda *modules: nullcontext()",
     ),
     Variant(
         "with weights repacked by onnxruntime",
-        "from lambda_app.runtime import Runtime\nRuntime._prepack = property(lambda self: True)",
+        "from lambda_app.models.registry import Runtime\nRuntime._prepack = property(lambda self: True)",
     ),
-    Variant("without read-ahead", "import lambda_app.runtime as r; r.read_ahead = lambda model: None"),
+    Variant(
+        "without read-ahead", "import lambda_app.models.registry as r; r.read_ahead = lambda model: None"
+    ),
     Variant("without marking tables as randomly read", "import mmap; mmap.MADV_RANDOM = mmap.MADV_NORMAL"),
 )
 
@@ -58,8 +60,8 @@ PROBE = """
 import json, os, sys, time
 {prelude}
 import lambda_app.handler as module
-from lambda_app.coldstart import process_started
-from tests.fakes import Context, http_v2
+from lambda_app.coldstart.clock import process_started
+from tests.support.fakes import Context, http_v2
 started = process_started()
 ready = time.monotonic() - started
 answer = module.handler(http_v2("/v1/embeddings", {{"input": "What does a cold start cost?"}}), Context())
@@ -87,7 +89,7 @@ UNITS = {
 
 def measure(variant: Variant, bundle: Path, pack: Path, cpus: set[int], *, cold: bool) -> dict[str, float]:
     """One process' figures: seconds, megabytes, and percent of the bundle's bytes."""
-    from benchmarks.pagecache import evict, resident_bytes
+    from benchmarks.harness.pagecache import evict, resident_bytes
 
     files = [path for path in bundle.rglob("*") if path.is_file()]
     if cold:
@@ -127,7 +129,7 @@ def main() -> int:
     samples: dict[str, list[dict[str, float]]] = {variant.name: [] for variant in VARIANTS}
     with tempfile.TemporaryDirectory() as directory:
         pack = Path(directory) / "imports.pack"
-        packer = [sys.executable, "scripts/pack_imports.py", str(pack)]
+        packer = [sys.executable, "scripts/image/pack_imports.py", str(pack)]
         subprocess.run(packer, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         for number in range(options.rounds + 1):
             for variant in VARIANTS:

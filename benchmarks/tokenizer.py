@@ -23,9 +23,9 @@ from typing import Any
 
 from tokenizers import Tokenizer as LibraryTokenizer
 
-from lambda_app.models.tokenization import load_tokenizer
-from model_build.compile_tokenizer import compile_tokenizer
-from tests.tokenizers_factory import TokenizerModel, unigram_specification
+from builder.tokenizer.compile import compile_tokenizer
+from lambda_app.models.tokenizer.tokenizer import load_tokenizer
+from tests.support.tokenizers_factory import TokenizerModel, unigram_specification
 
 _PIECES = 250_002
 _ROUNDS = 31
@@ -44,9 +44,9 @@ def rss():
 kind, path = sys.argv[1], Path(sys.argv[2])
 if kind == "compiled":
     import marisa_trie, numpy
-    from lambda_app.models.tokenization import load_tokenizer
-    import lambda_app.models.unigram
-    from tests.tokenizers_factory import TokenizerModel
+    from lambda_app.models.tokenizer.tokenizer import load_tokenizer
+    import lambda_app.models.tokenizer.unigram
+    from tests.support.tokenizers_factory import TokenizerModel
     model = TokenizerModel(path, "unigram")
 else:
     from tokenizers import Tokenizer

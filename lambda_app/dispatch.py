@@ -8,9 +8,9 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lambda_app.api import gateway
-from lambda_app.api.direct import DirectDoor, error_object
-from lambda_app.api.sizes import check_size
+from lambda_app.api.events.direct import DirectDoor, error_object
+from lambda_app.api.http import gateway
+from lambda_app.api.response_size import check_size
 from lambda_app.errors import (
     DeadlineError,
     LambdaAppError,
@@ -18,14 +18,14 @@ from lambda_app.errors import (
     UnsupportedEventError,
 )
 from lambda_app.invocation import Invocation
-from lambda_app.service import Service, Tally
+from lambda_app.service.service import Service, Tally
 
 if TYPE_CHECKING:
     from mangum import Mangum
 
-    from lambda_app.api.queue import Sink
-    from lambda_app.coldstart import PhaseClock
-    from lambda_app.logs import JsonLog
+    from lambda_app.api.events.sqs import Sink
+    from lambda_app.coldstart.clock import PhaseClock
+    from lambda_app.coldstart.logs import JsonLog
     from lambda_app.settings import Settings
 
 # What EventBridge and the usual warm-up plugin call themselves.
@@ -47,7 +47,7 @@ class Dispatcher:
         self._adapter: Mangum | None = None
         self._sink: Sink | None = None
         if settings.result_sink is not None:
-            from lambda_app.api.queue import load_sink
+            from lambda_app.api.events.sqs import load_sink
 
             self._sink = load_sink(settings.result_sink)
         self._cold = True
@@ -60,7 +60,7 @@ class Dispatcher:
 
                 # Mangum logs each request's path, which is the caller's text.
                 logging.getLogger("mangum").setLevel(logging.ERROR)
-                from lambda_app.api.http import create_app
+                from lambda_app.api.http.app import create_app
 
                 app = create_app(self._service, self._settings.cors_allow_origins)
                 self._adapter = Mangum(app, lifespan="off")
@@ -102,7 +102,8 @@ class Dispatcher:
                 answer = self._direct(event, invocation.deadline)
             else:
                 # Loaded by the first batch: one that answers single events never needs it.
-                from lambda_app.api import batch, queue
+                from lambda_app.api.events import batch
+                from lambda_app.api.events import sqs as queue
 
                 if queue.is_queue(event):
                     done = queue.answer_queue(self._direct, event, invocation, self._sink, self._log)
@@ -132,21 +133,21 @@ class Dispatcher:
 
     def _http(self, event: Mapping[str, Any], context: Any, invocation: Invocation) -> dict[str, Any]:
         adapter = self.open_http()
-        from lambda_app.api.http import INVOCATION
+        from lambda_app.api.http.app import INVOCATION
 
         clean = gateway.normalise(event, self._settings.api_base_path)
         origins = self._settings.cors_allow_origins
         try:
             # A browser asks whether it may send a key before it sends one.
             if self._settings.api_keys and not (origins and gateway.is_preflight(clean)):
-                from lambda_app.api.keys import check_key
+                from lambda_app.api.http.auth import check_key
 
                 check_key(clean, self._settings.api_keys)
             gateway.normalise_body(clean)
             answer = adapter({**clean, INVOCATION: invocation}, context)
             check_size(answer, gateway.response_limit(event), self._service.tally.items)
         except Exception as error:
-            from lambda_app.api.failures import failure
+            from lambda_app.api.http.error_responses import failure
 
             told = failure(error, gateway.path(clean), invocation.request_id)
             if told.status == 500:

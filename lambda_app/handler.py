@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lambda_app.coldstart import PhaseClock
+from lambda_app.coldstart.clock import PhaseClock
 
 # Before the imports that follow, whose time is part of what it tells.
 _clock = PhaseClock()

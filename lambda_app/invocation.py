@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple
 
+from lambda_app.coldstart.logs import JsonLog
 from lambda_app.errors import LambdaAppError
-from lambda_app.logs import JsonLog
 
 # Left over for writing the answer: a deadline that is met with nothing to spare is a timeout.
 MARGIN_SECONDS = 0.25

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lambda_app.bundle import MANIFEST
+from lambda_app.coldstart.logs import JsonLog
 from lambda_app.cpu import cpu_features, is_checked
 from lambda_app.dispatch import Dispatcher
 from lambda_app.errors import LambdaAppError
-from lambda_app.logs import JsonLog
-from lambda_app.runtime import Runtime
-from lambda_app.service import Service
+from lambda_app.models.registry import Runtime
+from lambda_app.service.service import Service
 from lambda_app.settings import LOG_LEVELS, SNAP_START, Settings
 
 if TYPE_CHECKING:
-    from lambda_app.coldstart import PhaseClock
+    from lambda_app.coldstart.clock import PhaseClock
 
 
 def start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
@@ -56,7 +56,7 @@ def _start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
         gc.enable()
     gc.freeze()
     if settings.initialization_type == SNAP_START:
-        from lambda_app.snapshot import register_hooks
+        from lambda_app.coldstart.snapshot import register_hooks
 
         register_hooks(clock, log)
     _compare_cpu(runtime, log)
@@ -103,14 +103,14 @@ def _with_fetched_bundle(settings: Settings, url: str, clock: PhaseClock, log: J
     """The settings, with MODEL_DIR's place taken by a fetched bundle where MODEL_DIR holds none."""
     if (settings.model_dir / MANIFEST).exists():
         return settings
-    from lambda_app.fetch import fetch_bundle
+    from lambda_app.bundle.fetch import fetch_bundle
 
     with clock.phase("fetch"):
         return settings._replace(model_dir=fetch_bundle(url, settings.temporary, log))
 
 
 def _install_import_pack(path: str, log: JsonLog) -> None:
-    from lambda_app import import_pack
+    from lambda_app.coldstart import import_pack
 
     problem = import_pack.install(path)
     if problem is not None:

@@ -22,7 +22,7 @@ class TinySources(NamedTuple):
 @pytest.fixture(scope="session")
 def tiny_sources(tmp_path_factory: pytest.TempPathFactory) -> TinySources:
     """Two-layer models with random weights and real tokenizers."""
-    from tests import tiny_models  # imports PyTorch: only for tests that need it
+    from tests.support import tiny_models  # imports PyTorch: only for tests that need it
 
     root = tmp_path_factory.mktemp("tiny-sources")
     return TinySources(
@@ -36,7 +36,7 @@ def tiny_sources(tmp_path_factory: pytest.TempPathFactory) -> TinySources:
 def tiny_bundle(tiny_sources: TinySources, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """An INT8 bundle of the tiny embedder and the tiny XLM-R cross-encoder. Copy it to change it."""
     from lambda_app.bundle import Bundle
-    from tests.build_helpers import build_bundle
+    from tests.support.builds import build_bundle
 
     root = tmp_path_factory.mktemp("tiny-bundle")
     build_bundle(root, embedding=str(tiny_sources.embedder), reranker=str(tiny_sources.xlmr_reranker))

@@ -13,7 +13,7 @@ from lambda_app.models.batching import attention_mask, pad, plan_batches
 if TYPE_CHECKING:
     from lambda_app.bundle import ModelInfo
     from lambda_app.models.session import Session
-    from lambda_app.models.tokenization import Encoding
+    from lambda_app.models.tokenizer.tokenizer import Encoding
 
 # Characters that are tokenized between two looks at the time: some tens of milliseconds.
 CHARACTERS_AT_ONCE = 65_536

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lambda_app.bundle import ModelInfo
     from lambda_app.models.session import Session
-    from lambda_app.models.tokenization import Side, Token, Tokenizer
+    from lambda_app.models.tokenizer.tokenizer import Side, Token, Tokenizer
 
 
 class RerankOutput(NamedTuple):
@@ -43,7 +43,7 @@ class Reranker:
             BundleError: a file of the model cannot be used.
         """
         from lambda_app.models.session import open_session
-        from lambda_app.models.tokenization import load_tokenizer
+        from lambda_app.models.tokenizer.tokenizer import load_tokenizer
 
         return cls(model, open_session(model, threads=threads, prepack=prepack), load_tokenizer(model))
 

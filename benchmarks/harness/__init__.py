@@ -1,0 +1,1 @@
+"""What a measurement needs: contenders, environments, models, caches."""

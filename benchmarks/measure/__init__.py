@@ -1,0 +1,1 @@
+"""Runs contenders and records samples."""

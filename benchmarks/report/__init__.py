@@ -1,0 +1,1 @@
+"""Samples to tables, charts and pages."""

@@ -1,0 +1,148 @@
+"""The bundle's directory: written beside its place, and put there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from builder.errors import OutputError
+from lambda_app.bundle import MANIFEST, SCHEMA_VERSION, BundleFile, ModelInfo, checksum
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2  # linux/fs.h
+_FULL_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """A directory beside ``out`` that takes its place when the block ends well, and is removed if not.
+
+    What stands at ``out`` stays until then. Remains of builds that were killed are removed.
+
+    Raises:
+        OutputError: ``out`` is something other than a bundle or cannot be written, or the disk is full.
+    """
+    out = out.absolute()
+    check_place(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _remove_remains(out)
+        stage = out.with_name(f".{out.name}.building-{os.getpid()}")
+        stage.mkdir()
+    except OSError as error:
+        raise OutputError(f"cannot write to {out.parent}: {error.strerror}") from error
+    try:
+        yield stage
+        _swap(stage, out)
+    except Exception as error:
+        # Libraries that write from C++ report a full disk in words of their own.
+        if shutil.disk_usage(stage).free < _FULL_BYTES:
+            raise OutputError(
+                f"the disk is full: {out.parent} has no room for the build", code="disk_full"
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def check_place(out: Path) -> None:
+    """Whether a bundle may be put there; asked before the first long step, too.
+
+    Raises:
+        OutputError: ``out`` is something other than a bundle or an empty directory.
+    """
+    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out} exists and is no bundle: name another with --out, or remove it")
+
+
+def _swap(stage: Path, out: Path) -> None:
+    """Leaves the new bundle at ``out`` and the old one, if any, at ``stage``."""
+    if not out.exists():
+        stage.rename(out)
+        return
+    # Exchanges both in one step where kernel and file system can (not on overlayfs).
+    libc = ctypes.CDLL(None, use_errno=True)
+    exchange = getattr(libc, "renameat2", None)
+    if exchange is not None:
+        done = exchange(_AT_FDCWD, os.fsencode(stage), _AT_FDCWD, os.fsencode(out), _RENAME_EXCHANGE)
+        if done == 0:
+            return
+    old = stage.with_name(f"{stage.name}-old")
+    out.rename(old)
+    try:
+        stage.rename(out)
+    except OSError:
+        old.rename(out)
+        raise
+    old.rename(stage)
+
+
+def _remove_remains(out: Path) -> None:
+    for path in out.parent.glob(f".{out.name}.building-*"):
+        pid = path.name.rsplit("building-", 1)[-1].removesuffix("-old")
+        if not (pid.isdigit() and _alive(int(pid))):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()
+
+
+def list_files(root: Path, role: str) -> tuple[BundleFile, ...]:
+    """Every file of a model in the bundle, by path."""
+    files = []
+    for path in sorted((root / role).iterdir()):
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        files.append(BundleFile(f"{role}/{path.name}", path.stat().st_size, digest))
+    return tuple(files)
+
+
+def fingerprint(model: ModelInfo) -> str:
+    """Names the vector space: models with the same fingerprint give the same answers on one CPU."""
+    content = {
+        "files": {file.path.split("/", 1)[1]: file.sha256 for file in model.files},
+        "pooling": model.pooling,
+        "prompts": dict(model.prompts),
+        "quantization": [model.quantization.scheme, model.quantization.weight_bits],
+        "activation": model.activation,
+        "max_tokens": model.max_tokens,
+    }
+    return f"sha256:{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+def write_manifest(
+    root: Path, build: Mapping[str, Any], models: list[ModelInfo], rerank_kind: str | None
+) -> None:
+    """Writes ``manifest.json``."""
+    manifest: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "build": dict(build),
+        "models": {model.role: _entry(model) for model in models},
+        "rerank_kind": rerank_kind,
+    }
+    manifest["checksum"] = checksum(manifest)
+    temporary = root / f"{MANIFEST}.new"
+    temporary.write_text(json.dumps(manifest, indent=1, ensure_ascii=True) + "\n", encoding="ascii")
+    temporary.replace(root / MANIFEST)
+
+
+def _entry(model: ModelInfo) -> dict[str, Any]:
+    entry = model._asdict()
+    del entry["role"], entry["directory"]  # the key says the one, the place of the manifest the other
+    entry["quantization"] = model.quantization._asdict()
+    entry["files"] = [file._asdict() for file in model.files]
+    return entry

@@ -1,0 +1,1 @@
+"""A model's own files, checked against the config."""

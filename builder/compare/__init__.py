@@ -1,0 +1,1 @@
+"""Quantization schemes side by side."""

@@ -1,0 +1,58 @@
+"""The comparison as a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from builder.progress import megabytes, table
+
+# Figures of the table: of an embedding model, and of a cross-encoder.
+QUALITY: Mapping[str, Sequence[str]] = {
+    "embedding": ("mean_cosine", "min_cosine", "top10_overlap"),
+    "reranker": ("mean_score_difference", "max_score_difference", "rank_agreement"),
+}
+
+Report = Mapping[str, Any]
+
+
+def summary(report: Report) -> str:
+    """A table for each model: one row a scheme, the default with a star."""
+    tables = []
+    for role, model in report["models"].items():
+        measured = [entry["models"][role] for entry in report["schemes"] if role in entry["models"]]
+        if not measured:
+            continue
+        shapes = list(measured[0]["latency_ms"])
+        heading = (
+            f"{role}: {model['id']}",
+            *(name.replace("_", " ") for name in QUALITY[role]),
+            *(f"{shape} ms" for shape in shapes),
+            *("load ms", "bytes", "memory", ""),
+        )
+        rows: list[Sequence[str]] = [heading]
+        rows += [_row(entry, role, shapes) for entry in report["schemes"]]
+        tables.append(table(rows))
+    notes = [
+        f"{entry['scheme']} {entry['status']}: {entry['reason']}"
+        for entry in report["schemes"]
+        if entry["reason"]
+    ]
+    return "\n\n".join([*tables, *(["\n".join(notes)] if notes else []), "* the default"]) + "\n"
+
+
+def _row(entry: Report, role: str, shapes: Sequence[str]) -> Sequence[str]:
+    name = f"{entry['scheme']}{' *' if entry['default'] else ''}"
+    status = "" if entry["status"] == "ok" else entry["status"]
+    if role not in entry["models"]:
+        return (name, *("-" for _ in range(len(QUALITY[role]) + len(shapes) + 3)), status)
+    model = entry["models"][role]
+    return (
+        name,
+        *(f"{model['parity'][figure]:.4f}" for figure in QUALITY[role]),
+        *(f"{model['latency_ms'][shape]['median']:.2f}" for shape in shapes),
+        f"{model['load_ms']['median']:.0f}",
+        megabytes(model["bytes"]),
+        megabytes(model["resident_bytes"]),
+        status,
+    )

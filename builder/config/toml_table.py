@@ -1,0 +1,133 @@
+"""Strict reading of TOML: every key has a type, and a key that nobody asked for is an error."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from builder.errors import ConfigError
+
+
+class Table:
+    """One table of a TOML file. Remembers which keys were read; :meth:`finish` complains about the others.
+
+    Every method raises :class:`ConfigError`, naming the file and the key.
+    """
+
+    def __init__(self, content: Mapping[str, Any], where: str) -> None:
+        self._content = content
+        self._children: list[Table] = []
+        self._read: set[str] = set()
+        self.where = where
+
+    @classmethod
+    def read(cls, path: Path) -> Table:
+        """The root table of a file."""
+        try:
+            return cls(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
+        except OSError as error:
+            raise ConfigError(f"cannot read the config {path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not TOML: {error}") from error
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there; does not count as reading it."""
+        return key in self._content
+
+    def names(self) -> list[str]:
+        """The keys that are there, where they are names of the user's own; does not count as reading them."""
+        return list(self._content)
+
+    def table(self, key: str) -> Table | None:
+        """A table below this one, or None."""
+        value = self._take(key)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise ConfigError(f"{self.where}: {key} is {_kind(value)}, expected a table")
+        child = Table(
+            value, f"{self.where} [{key}]" if "[" not in self.where else f"{self.where[:-1]}.{key}]"
+        )
+        self._children.append(child)
+        return child
+
+    def required_table(self, key: str) -> Table:
+        """A table below this one."""
+        child = self.table(key)
+        if child is None:
+            raise ConfigError(f"{self.where}: the table {key} is missing")
+        return child
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """A string."""
+        value = self._take(key, default)
+        if not isinstance(value, str):
+            raise ConfigError(f"{self.where}: {key} is {_kind(value)}, expected a string")
+        return value
+
+    def choice(self, key: str, choices: Sequence[str], default: str | None = None) -> str:
+        """A string out of a few."""
+        value = self.text(key, default)
+        if value not in choices:
+            raise ConfigError(f"{self.where}: {key} is {value!r}, expected one of {', '.join(choices)}")
+        return value
+
+    def integer(self, key: str, *, minimum: int, default: int | None = None) -> int:
+        """A whole number of at least ``minimum``."""
+        value = self._take(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+            raise ConfigError(
+                f"{self.where}: {key} is {_kind(value)}, expected a whole number of at least {minimum}"
+            )
+        return value
+
+    def integers(self, key: str, *, minimum: int) -> tuple[int, ...]:
+        """Different whole numbers of at least ``minimum``, largest first; none where the key is not there."""
+        value = self._take(key, [])
+        valid = isinstance(value, list) and all(type(one) is int and one >= minimum for one in value)
+        if not valid or len(set(value)) != len(value):
+            raise ConfigError(
+                f"{self.where}: {key} is {_kind(value)}, "
+                f"expected a list of different whole numbers of at least {minimum}"
+            )
+        return tuple(sorted(value, reverse=True))
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        """true or false."""
+        value = self._take(key, default)
+        if not isinstance(value, bool):
+            raise ConfigError(f"{self.where}: {key} is {_kind(value)}, expected true or false")
+        return value
+
+    def fraction(self, key: str, default: float | None = None) -> float:
+        """A number from 0 to 1."""
+        value = self._take(key, default)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+            raise ConfigError(f"{self.where}: {key} is {_kind(value)}, expected a number from 0 to 1")
+        return float(value)
+
+    def discard(self) -> None:
+        """Takes every key for read: the section does not apply to this build."""
+        self._read.update(self._content)
+
+    def finish(self) -> None:
+        """Complains about keys that were not read, here and below."""
+        unknown = sorted(set(self._content) - self._read)
+        if unknown:
+            raise ConfigError(f"{self.where}: unknown key {unknown[0]!r}")
+        for child in self._children:
+            child.finish()
+
+    def _take(self, key: str, default: Any = None) -> Any:
+        self._read.add(key)
+        return self._content.get(key, default)
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "missing"
+    if isinstance(value, dict):
+        return "a table"
+    return repr(value) if len(repr(value)) <= 60 else type(value).__name__

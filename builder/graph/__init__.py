@@ -1,0 +1,1 @@
+"""PyTorch to ONNX: export, the head, and the products that quantization changes."""

@@ -1,0 +1,47 @@
+"""The models that a config names: fetched, and checked against it, before the first long step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from builder.checks import checks
+from builder.checks.architecture import Architecture
+from builder.checks.prompts import resolve_prompts
+from builder.config.config import BuildConfig, EmbeddingConfig, RerankerConfig
+from builder.progress import Progress
+from builder.sources.source import ModelFiles, fetch
+from lambda_app.bundle import Role
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInput:
+    """One model to build: what the config wants of it (with the prompts that the model declares, where the
+    config names none), its files, and what they say of its architecture."""
+
+    role: Role
+    config: EmbeddingConfig | RerankerConfig
+    files: ModelFiles
+    architecture: Architecture
+
+
+def gather_inputs(config: BuildConfig, cache: Path, progress: Progress) -> list[ModelInput]:
+    """Fetches and checks every model of a config, embedding first.
+
+    Raises:
+        SourceError: a model cannot be had.
+        ModelMismatchError: its files contradict the config.
+    """
+    inputs = []
+    if config.embedding is not None:
+        with progress.step("embedding: fetch and check"):
+            files = fetch(config.embedding.source, cache)
+            architecture = checks.check_embedder(files, config.embedding)
+            embedding = replace(config.embedding, prompts=resolve_prompts(files, config.embedding))
+        inputs.append(ModelInput("embedding", embedding, files, architecture))
+    if config.reranker is not None:
+        with progress.step("reranker: fetch and check"):
+            files = fetch(config.reranker.source, cache)
+            architecture = checks.check_reranker(files, config.reranker)
+        inputs.append(ModelInput("reranker", config.reranker, files, architecture))
+    return inputs

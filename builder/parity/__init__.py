@@ -1,0 +1,1 @@
+"""The gate: a finished bundle compared with the PyTorch model."""

@@ -1,0 +1,36 @@
+"""The parity report for reading: one row a figure, with the threshold that it has to meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from builder.parity.fidelity import figure_of, missed
+
+HEADING: Sequence[str] = ("parity", "figure", "value", "threshold", "")
+
+
+def report_rows(role: str, report: Mapping[str, Any]) -> Iterator[Sequence[str]]:
+    """Rows under :data:`HEADING`: the figures of the built-in texts, of shorter vectors, then of the user's
+    own, by file."""
+    thresholds = report.get("thresholds", {})
+    yield from _rows(role, report, thresholds)
+    for dimensions, figures in report.get("matryoshka", {}).items():
+        yield from _rows(f"{role}: {dimensions} dimensions", figures, thresholds)
+    yield from _rows(role, report.get("cpus", {}).get("emulation", {}), thresholds)
+    own = report.get("evaluation")
+    if own is not None:
+        yield from _rows(f"{role}: {own['file']}", own, thresholds)
+
+
+def _rows(label: str, figures: Mapping[str, Any], thresholds: Mapping[str, float]) -> Iterator[Sequence[str]]:
+    bounds = {figure_of(name, figures): (name, bound) for name, bound in thresholds.items()}
+    for name, value in figures.items():
+        if not isinstance(value, float):
+            continue
+        bound, failed = "", False
+        if name in bounds:
+            threshold, limit = bounds[name]
+            bound = f"{'>=' if threshold.startswith('min_') else '<='} {limit:g}"
+            failed = bool(missed({name: value}, {threshold: limit}))
+        yield label, name, f"{value:.6f}", bound, "failed" if failed else ""

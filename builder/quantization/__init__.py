@@ -1,0 +1,1 @@
+"""FP32 graphs to INT8 and its relatives."""

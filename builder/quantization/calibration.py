@@ -1,0 +1,138 @@
+"""What flows through the FP32 graph on the calibration texts: the inputs of its large products.
+
+Quantization looks at activations, not only at weights: which channels are large, and which directions in the
+weights matter. The texts are not those of the parity gate, so a build is judged on what it was not fitted to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from tokenizers import Tokenizer
+
+from lambda_app.bundle import Role
+
+TEXTS = Path(__file__).parents[1] / "data" / "calibration_texts.tsv"
+# About what the function runs at once; dynamic quantization takes its range over such a batch.
+BATCH_TOKENS = 1024
+# Activations kept in memory at once, as float32; a large model is run several times.
+_CHUNK_BYTES = 768 << 20
+_LONG_TEXTS = 4
+
+Batch = dict[str, NDArray[np.int64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A tensor on all calibration texts. ``rows`` is (tokens, channels) without padding, ``batch`` the batch
+    of each row; ``low`` and ``high`` are (batches, channels), and see padding too, as the function does."""
+
+    rows: NDArray[np.float32]
+    batch: NDArray[np.int64]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+
+    def thinned(self, every: int) -> Activation:
+        """Every so many rows of it."""
+        return replace(self, rows=self.rows[::every], batch=self.batch[::every])
+
+
+def calibration_texts() -> list[str]:
+    """The calibration sentences, and a few long texts made of them."""
+    lines = TEXTS.read_text(encoding="utf-8").splitlines()
+    texts = [line.split("\t", 1)[1] for line in lines if line and not line.startswith("#")]
+    return [*texts, *(" ".join(texts[start::19] * 2) for start in range(_LONG_TEXTS))]
+
+
+def calibration_batches(
+    tokenizer_json: Path, role: Role, *, prompts: Sequence[str], max_tokens: int, pad_token_id: int
+) -> list[Batch]:
+    """The calibration texts as a model takes them: each behind one of ``prompts`` in turn, or as pairs for a
+    cross-encoder. ``token_type_ids`` are there for those graphs that want them."""
+    tokenizer = Tokenizer.from_file(str(tokenizer_json))
+    tokenizer.enable_truncation(max_tokens, strategy="longest_first")
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
+    texts = calibration_texts()
+    if role == "reranker":
+        # The next sentence is often of the same subject, the one in the middle of the file never.
+        half = len(texts) // 2
+        items: list[Any] = list(pairwise(texts))
+        items += zip(texts[:half:4], texts[half::4], strict=False)
+    else:
+        roles = list(dict.fromkeys(prompts)) or [""]
+        items = [roles[index % len(roles)] + text for index, text in enumerate(texts)]
+    encodings = sorted(tokenizer.encode_batch(items), key=lambda one: -len(one.ids))
+    batches: list[Batch] = []
+    while encodings:
+        width = len(encodings[0].ids)
+        count = max(1, BATCH_TOKENS // width)
+        taken, encodings = encodings[:count], encodings[count:]
+        batches.append(
+            {
+                "input_ids": _padded([one.ids for one in taken], width, pad_token_id),
+                "attention_mask": _padded([one.attention_mask for one in taken], width, 0),
+                "token_type_ids": _padded([one.type_ids for one in taken], width, 0),
+            }
+        )
+    return batches
+
+
+def activations(
+    graph: Path, widths: dict[str, int], batches: Sequence[Batch]
+) -> Iterator[tuple[str, Activation]]:
+    """Runs the graph on all batches and gives each of its tensors in ``widths`` (name to channels)."""
+    tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
+    pending = list(widths)
+    while pending:
+        chunk: list[str] = []
+        room = _CHUNK_BYTES
+        while pending and (not chunk or room >= widths[pending[0]] * tokens * 4):
+            room -= widths[pending[0]] * tokens * 4
+            chunk.append(pending.pop(0))
+        yield from _run(graph, chunk, batches)
+
+
+def _run(graph: Path, names: Sequence[str], batches: Sequence[Batch]) -> Iterator[tuple[str, Activation]]:
+    session = _session_with_outputs(graph, names)
+    wanted = {value.name for value in session.get_inputs()}
+    rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
+    extremes: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
+    for batch in batches:
+        inputs = {name: value for name, value in batch.items() if name in wanted}
+        real = batch["attention_mask"].reshape(-1).astype(bool)
+        for name, value in zip(names, session.run(list(names), inputs), strict=True):
+            flat = value.reshape(-1, value.shape[-1])
+            # Behind the pooling (in the head of a cross-encoder) there is a row per text, and all count.
+            rows[name].append(flat[real] if len(flat) == len(real) else flat)
+            extremes[name].append(np.stack([flat.min(axis=0), flat.max(axis=0)]))
+    for name in names:
+        found, parts = np.stack(extremes.pop(name)), rows.pop(name)
+        of_row = np.repeat(np.arange(len(batches)), [len(part) for part in parts])
+        yield name, Activation(np.concatenate(parts), of_row, found[:, 0], found[:, 1])
+
+
+def _session_with_outputs(graph: Path, names: Sequence[str]) -> onnxruntime.InferenceSession:
+    """A session over a graph whose inner tensors are outputs; the weights' file is shared."""
+    model = onnx.load(str(graph), load_external_data=False)
+    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+    path = graph.with_name(f"{graph.stem}.calibration.onnx")
+    path.write_bytes(model.SerializeToString())
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    path.unlink()
+    return session
+
+
+def _padded(rows: Sequence[Sequence[int]], width: int, value: int) -> NDArray[np.int64]:
+    return np.array([[*row, *[value] * (width - len(row))] for row in rows], np.int64)

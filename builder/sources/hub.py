@@ -1,0 +1,149 @@
+"""A model from the Hugging Face hub: the real client, one pinned commit, only the files that the build reads.
+
+Files land in huggingface_hub's own cache layout below the build's cache, so a commit is fetched once; a
+marker beside them says that the commit is complete, and the next build does not ask the hub at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from builder.config.source_spec import HubSource
+from builder.errors import BuildError, SourceError, disk_full
+from builder.sources.source import MODULES, check_safetensors, read_json, require_files, wanted_files
+
+
+def download_model(source: HubSource, cache: Path) -> Path:
+    """The directory with the model's files at its pinned commit.
+
+    Raises:
+        SourceError: not pinned, not found, not reachable, or cut off on the way.
+        ModelMismatchError: the model has pickled weights only.
+    """
+    commit = source.commit()
+    marker = cache / f"{source.id.replace('/', '--')}-{commit}.json"
+    directory = _complete(marker)
+    if directory is not None:
+        return directory
+    cache.mkdir(parents=True, exist_ok=True)
+    with _translated(source, commit):
+        siblings = HfApi().model_info(source.id, revision=commit).siblings or []
+        listing = [sibling.rfilename for sibling in siblings]
+        modules = None
+        if MODULES in listing:
+            modules = read_json(_download(source, commit, MODULES, cache).parent, MODULES)
+        names = wanted_files(listing, modules)
+        require_files(names, listing, source.id)
+        paths = {name: _download(source, commit, name, cache) for name in names}
+    root = paths["config.json"].parent
+    for name, path in paths.items():
+        if name.endswith(".safetensors"):
+            _check_download(path)
+    content = {
+        "directory": str(root.relative_to(cache)),
+        "files": {name: path.stat().st_size for name, path in paths.items()},
+    }
+    marker.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    return root
+
+
+def _complete(marker: Path) -> Path | None:
+    """The directory that a marker vouches for, if every file is still there and as long as it was."""
+    try:
+        content = json.loads(marker.read_bytes())
+        root = marker.parent / content["directory"]
+        whole = all((root / name).stat().st_size == size for name, size in content["files"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return root if whole else None
+
+
+def _download(source: HubSource, commit: str, name: str, cache: Path) -> Path:
+    return Path(hf_hub_download(source.id, name, revision=commit, cache_dir=cache))
+
+
+def _check_download(path: Path) -> None:
+    try:
+        check_safetensors(path)
+    except SourceError:
+        # A damaged file in the cache would be found there for ever after.
+        path.resolve().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _translated(source: HubSource, commit: str) -> Iterator[None]:
+    """The client's many errors, as one line each with what to do."""
+    try:
+        yield
+    except BuildError:
+        raise
+    except OfflineModeIsEnabled as error:
+        raise SourceError(
+            f"{source.id} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it: "
+            "unset it, or name a directory",
+            code="offline",
+        ) from error
+    except GatedRepoError as error:
+        raise SourceError(
+            f"{source.id} is gated: accept its terms on the hub and set HF_TOKEN", code="access_denied"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise SourceError(
+            f"the hub has no model {source.id}, or it is private (set HF_TOKEN)", code="source_not_found"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise SourceError(f"{source.id} has no revision {commit}", code="revision_not_found") from error
+    except LocalEntryNotFoundError as error:
+        raise _unreachable(source) from error
+    except EntryNotFoundError as error:
+        raise SourceError(
+            f"a file of {source.id} at {commit} is not on the hub", code="file_not_found"
+        ) from error
+    except HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", "?")
+        raise SourceError(
+            f"the hub answered HTTP {status} for {source.id}: try again", code="hub_unreachable"
+        ) from error
+    except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as error:
+        raise SourceError(
+            f"a download of {source.id} broke off: try again", code="download_failed"
+        ) from error
+    except (requests.ConnectionError, requests.Timeout) as error:
+        raise _unreachable(source) from error
+    except OSError as error:
+        full = disk_full(error)
+        if full is not None:
+            raise full from error
+        # What the client raises when a file is not as long as announced is a bare OSError.
+        raise SourceError(
+            f"a download of {source.id} broke off ({_first_line(error)})", code="download_failed"
+        ) from error
+
+
+def _unreachable(source: HubSource) -> SourceError:
+    return SourceError(
+        f"cannot reach the hub to fetch {source.id}: check the network (HF_ENDPOINT, HTTPS_PROXY), "
+        "or name a directory that holds the model",
+        code="hub_unreachable",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

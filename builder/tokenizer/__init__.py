@@ -1,0 +1,1 @@
+"""Tokenizers compiled into files that open without being parsed."""

@@ -1,0 +1,213 @@
+"""The OpenAPI document, made from the models of ``schemas`` when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import models_json_schema
+
+from lambda_app import __version__
+from lambda_app.api.docs.schemas import cohere, common, openai, tei
+
+QUERY = "how is yellow fever transmitted"
+TEXTS = ["The treaty was signed in 1648.", "Yellow fever is transmitted by mosquitoes."]
+REFERENCE = "#/components/schemas/{model}"
+TITLE = "Embeddings and reranking"
+DESCRIPTION = (
+    "Texts to vectors, and documents ranked by how well they answer a query, in the formats of OpenAI, "
+    "Cohere, Jina, Voyage and text-embeddings-inference (TEI)."
+)
+# Which statuses errors have, by family; a 401 only where keys are set.
+STATUSES = {
+    400: "The request cannot be served as it is: the message says what to change.",
+    401: "No key, or one that is not known.",
+    404: "This function was deployed without the model that the request needs.",
+    413: "Too many texts, or too long ones, or more than one answer can carry.",
+    500: "The function's own fault: its log has the cause.",
+    504: "Time ran out before all was done.",
+}
+TEI_STATUSES = {
+    400: "The body is not JSON, or holds no text.",
+    401: STATUSES[401],
+    413: STATUSES[413],
+    422: "A field is missing, unknown or wrong, or a text cannot be read.",
+    424: STATUSES[404],
+    500: STATUSES[500],
+    504: STATUSES[504],
+}
+
+
+class Route(NamedTuple):
+    """One route: its families, a line about it, the model of its body (None for GET), examples of bodies by
+    name, the type of its answer, and the model and statuses of its errors."""
+
+    path: str
+    family: str
+    summary: str
+    request: type[BaseModel] | None
+    examples: Mapping[str, Any]
+    answer: Any
+    error: type[BaseModel]
+    statuses: Mapping[int, str]
+
+
+def routes() -> tuple[Route, ...]:
+    """Every route that the document describes."""
+    openai_, cohere_, tei_ = openai.OpenAIError, cohere.CohereError, tei.TeiError
+    rerank = {"query": QUERY, "documents": TEXTS, "top_n": 1}
+    embeds = {"role": {"inputs": TEXTS, "prompt_name": "passage"}, "one": {"inputs": QUERY}}
+    compares = {"sentences": {"inputs": {"source_sentence": QUERY, "sentences": TEXTS}}}
+    vectors = list[list[float]]
+    return (
+        Route(
+            *("/v1/embeddings", "OpenAI, Voyage, Jina", "Embed texts", openai.EmbeddingsRequest),
+            {
+                "openai": {"input": TEXTS, "model": "e5-base-v2", "encoding_format": "float"},
+                "alias": {"input": QUERY, "model": "e5-base-v2:query", "encoding_format": "base64"},
+                "voyage": {"input": TEXTS, "input_type": "document", "output_dtype": "int8"},
+                "jina": {"input": [{"text": QUERY}], "task": "retrieval.query", "embedding_type": "ubinary"},
+            },
+            *(openai.EmbeddingsAnswer, openai.EmbeddingsError, STATUSES),
+        ),
+        Route("/v1/models", "OpenAI", "List models", None, {}, openai.Models, openai_, {401: STATUSES[401]}),
+        Route(
+            *("/v1/models/{name}", "OpenAI", "One model", None, {}, openai.Model, openai_),
+            {401: STATUSES[401], 404: "No such model."},
+        ),
+        Route(
+            *("/v1/rerank", "Cohere, Jina, Voyage", "Rank documents", cohere.RerankV1Request),
+            {
+                "cohere": {**rerank, "return_documents": True},
+                "fields": {
+                    "query": QUERY,
+                    "documents": [{"title": "Yellow fever", "text": TEXTS[1]}],
+                    "rank_fields": ["title", "text"],
+                },
+                "voyage": {"query": QUERY, "documents": TEXTS, "top_k": 1, "truncation": True},
+            },
+            *(cohere.RerankV1Answer, cohere.RerankError, STATUSES),
+        ),
+        Route(
+            *("/v2/rerank", "Cohere", "Rank documents", cohere.RerankV2Request),
+            {"cohere": rerank, "limit": {**rerank, "max_tokens_per_doc": 64}},
+            *(cohere.RerankV2Answer, cohere_, STATUSES),
+        ),
+        Route(
+            *("/v1/embed", "Cohere", "Embed texts", cohere.EmbedV1Request),
+            {
+                "floats": {"texts": TEXTS, "input_type": "search_document"},
+                "types": {"texts": TEXTS, "embedding_types": ["int8", "ubinary"]},
+            },
+            *(cohere.EmbedFloatsAnswer | cohere.EmbedV2Answer, cohere_, STATUSES),
+        ),
+        Route(
+            *("/v2/embed", "Cohere", "Embed texts", cohere.EmbedV2Request),
+            {
+                "texts": {"texts": [QUERY], "input_type": "search_query", "embedding_types": ["float"]},
+                "inputs": {"inputs": [{"content": [{"type": "text", "text": QUERY}]}]},
+            },
+            *(cohere.EmbedV2Answer, cohere_, STATUSES),
+        ),
+        Route(
+            *("/", "TEI", "Embed texts, or compare sentences", tei.RootRequest),
+            {**embeds, **compares},
+            *(vectors | list[float], tei_, TEI_STATUSES),
+        ),
+        Route("/embed", "TEI", "Embed texts", tei.TeiEmbedRequest, embeds, vectors, tei_, TEI_STATUSES),
+        Route(
+            *("/rerank", "TEI", "Rank texts", tei.TeiRerankRequest),
+            {"texts": {"query": QUERY, "texts": TEXTS, "return_text": True}},
+            *(list[tei.Rank], tei_, TEI_STATUSES),
+        ),
+        Route(
+            *("/similarity", "TEI", "Compare sentences", tei.SimilarityRequest, compares),
+            *(list[float], tei_, TEI_STATUSES),
+        ),
+        Route(
+            *("/tokenize", "TEI", "See tokens", tei.TokenizeRequest, {"one": {"inputs": QUERY}}),
+            *(list[list[tei.TokenAnswer]], tei_, TEI_STATUSES),
+        ),
+        Route("/info", "Function", "What runs here", None, {}, common.Info, openai_, {401: STATUSES[401]}),
+        Route("/health", "Function", "That the function answers", None, {}, common.Health, openai_, {}),
+    )
+
+
+def document(prefix: str = "") -> dict[str, Any]:
+    """The document, for an API whose paths begin with ``prefix``, such as a stage's name."""
+    described = routes()
+    models = [route.request for route in described if route.request] + [route.error for route in described]
+    names, components = models_json_schema(
+        [(model, "validation") for model in dict.fromkeys(models)], ref_template=REFERENCE
+    )
+    schemas = dict(components.get("$defs", {}))
+    paths: dict[str, Any] = {}
+    for route in described:
+        answer = _schema(route.answer, schemas)
+        error = names[(route.error, "validation")]
+        operation: dict[str, Any] = {
+            "tags": route.family.split(", "),
+            "summary": route.summary,
+            "operationId": _operation_id(route),
+            "responses": {
+                "200": _response("The answer.", answer, fingerprint=route.request is not None),
+                **{str(status): _response(told, error) for status, told in route.statuses.items()},
+            },
+        }
+        if route.request is not None:
+            operation["requestBody"] = {
+                "required": True,
+                "content": {
+                    "application/json": {
+                        "schema": names[(route.request, "validation")],
+                        "examples": {name: {"value": value} for name, value in route.examples.items()},
+                    }
+                },
+            }
+        if route.path == "/health":
+            operation["security"] = []
+        if "{name}" in route.path:
+            schema = {"type": "string", "minLength": 1}
+            operation["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": schema}]
+        paths[route.path] = {"get" if route.request is None else "post": operation}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": TITLE, "description": DESCRIPTION, "version": __version__},
+        "servers": [{"url": prefix or "/"}],
+        # With or without: whether keys are asked for is the deployment's choice.
+        "security": [{}, {"key": []}],
+        "paths": paths,
+        "components": {
+            "schemas": dict(sorted(schemas.items())),
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _schema(kind: Any, schemas: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an answer; what it refers to is added to ``schemas``."""
+    schema = TypeAdapter(kind).json_schema(mode="serialization", ref_template=REFERENCE)
+    schemas.update(schema.pop("$defs", {}))
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        schemas[kind.__name__] = schema
+        return {"$ref": REFERENCE.format(model=kind.__name__)}
+    return schema
+
+
+def _response(told: str, schema: Mapping[str, Any], *, fingerprint: bool = False) -> dict[str, Any]:
+    headers = {"x-request-id": "The request id in the function's log."}
+    if fingerprint:
+        headers["x-model-fingerprint"] = "Of the vector space; changes when vectors no longer compare."
+    return {
+        "description": told,
+        "headers": {
+            name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
+        },
+        "content": {"application/json": {"schema": schema}},
+    }
+
+
+def _operation_id(route: Route) -> str:
+    words = [word for word in route.path.replace("{name}", "name").split("/") if word]
+    return "_".join(words) or "root"

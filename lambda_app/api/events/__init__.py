@@ -1,0 +1,1 @@
+"""Event sources that are not HTTP, one module for each."""

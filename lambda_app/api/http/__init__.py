@@ -1,0 +1,1 @@
+"""HTTP: gateway events, the FastAPI application, keys, and the form of errors."""

@@ -1,0 +1,204 @@
+"""The HTTP door: a FastAPI application over the service. The only module that knows FastAPI."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+# Looking for pydantic's plugins reads the metadata of every installed package; there are none here.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
+from lambda_app.coldstart.lazy_modules import stand_ins
+
+# Keys are checked before FastAPI, the OpenAPI document is our own, and nothing is reported to anyone.
+with stand_ins(
+    "fastapi.openapi.models",
+    "fastapi.security.base",
+    "fastapi.security.oauth2",
+    "opentelemetry._logs",
+    "opentelemetry.metrics",
+):
+    from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from lambda_app.api.parsing.fields import parse_json
+from lambda_app.errors import LambdaAppError, MethodNotAllowedError, NotFoundError, RequestError
+
+if TYPE_CHECKING:
+    from lambda_app.invocation import Invocation
+    from lambda_app.service.service import Service
+
+JSON = "application/json"
+# The key of an API Gateway event under which the dispatcher hands over what it knows of the invocation.
+INVOCATION = "lambda_app.invocation"
+
+
+class Post(NamedTuple):
+    """A route that takes JSON: ``handler(service, body, invocation)`` of a wire family's module, which gives
+    the body of the answer and the model's fingerprint, or an empty one. The module is imported by the first
+    request for it."""
+
+    path: str
+    module: str
+    handler: str
+
+
+POSTS: tuple[Post, ...] = (
+    Post("/v1/embeddings", "providers.openai", "embeddings"),
+    Post("/v1/rerank", "providers.cohere", "rerank_v1"),
+    Post("/v2/rerank", "providers.cohere", "rerank_v2"),
+    Post("/v1/embed", "providers.cohere", "embed_v1"),
+    Post("/v2/embed", "providers.cohere", "embed_v2"),
+    Post("/", "providers.tei", "root"),
+    Post("/embed", "providers.tei", "embed"),
+    Post("/rerank", "providers.tei", "rerank"),
+    Post("/similarity", "providers.tei", "similarity"),
+    Post("/tokenize", "providers.tei", "tokenize"),
+)
+
+
+class Get(NamedTuple):
+    """A route that is only read: ``handler(service, **parameters of the path)``."""
+
+    path: str
+    module: str
+    handler: str
+
+
+GETS: tuple[Get, ...] = (
+    Get("/health", "providers.info", "health"),
+    Get("/info", "providers.info", "describe"),
+    Get("/v1/models", "providers.openai", "models"),
+    Get("/v1/models/{name:path}", "providers.openai", "model"),
+)
+
+
+# What is not JSON of ours: ``handler(event, route, **parameters of the path)``.
+PAGES: tuple[Get, ...] = (
+    Get("/openapi.json", "docs.swagger", "openapi"),
+    Get("/docs", "docs.swagger", "docs"),
+    Get("/docs/{name}", "docs.swagger", "asset"),
+)
+
+
+def create_app(service: Service, allow_origins: Sequence[str] = ()) -> FastAPI:
+    """The application: routes, and every error in the form of its family.
+
+    Browsers may call it from the pages of ``allow_origins``, or of all where that holds ``*``.
+    """
+    app = FastAPI(
+        title="Embeddings and reranking",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        # Spans and logs would carry requests out of the function, and this one opens no connection.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    # Starlette's own routes: bodies are read by fields.py, so FastAPI's analysis of each endpoint's signature
+    # would find nothing, and takes time.
+    for post in POSTS:
+        app.add_route(post.path, _post(service, post), methods=["POST"])
+    for get in GETS:
+        app.add_route(get.path, _get(service, get), methods=["GET"])
+    for page in PAGES:
+        app.add_route(page.path, _page(page), methods=["GET"])
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    if allow_origins:
+        from starlette.middleware.cors import CORSMiddleware
+
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(allow_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "x-model-fingerprint", "retry-after"],
+        )
+    return app
+
+
+def _post(service: Service, post: Post) -> Any:
+    async def endpoint(request: Request) -> Response:
+        invocation = _invocation(request)
+        try:
+            handle = getattr(import_module(f"lambda_app.api.{post.module}"), post.handler)
+            answer, fingerprint = handle(service, parse_json(await request.body()), invocation)
+        except Exception as error:
+            return _error(error, request)
+        headers = {"x-request-id": invocation.request_id}
+        if fingerprint:
+            headers["x-model-fingerprint"] = fingerprint
+        return _json(answer, 200, headers)
+
+    return endpoint
+
+
+def _get(service: Service, get: Get) -> Any:
+    async def endpoint(request: Request) -> Response:
+        try:
+            read = getattr(import_module(f"lambda_app.api.{get.module}"), get.handler)
+            answer = read(service, **request.path_params)
+        except Exception as error:
+            return _error(error, request)
+        return _without_body(request, _json(answer, 200, {"x-request-id": _invocation(request).request_id}))
+
+    return endpoint
+
+
+def _page(page: Get) -> Any:
+    async def endpoint(request: Request) -> Response:
+        try:
+            render = getattr(import_module(f"lambda_app.api.{page.module}"), page.handler)
+            content, headers = render(request.scope["aws.event"], request.url.path, **request.path_params)
+        except Exception as error:
+            return _error(error, request)
+        headers["x-request-id"] = _invocation(request).request_id
+        return _without_body(request, Response(content, 200, headers))
+
+    return endpoint
+
+
+def _without_body(request: Request, response: Response) -> Response:
+    """An answer to HEAD is one to GET without its body, which no gateway takes away."""
+    if request.method == "HEAD":
+        response.body = b""
+    return response
+
+
+def _error(error: Exception, request: Request, *, status: int | None = None) -> Response:
+    """An error as the family's clients read it; one that is not the caller's is logged."""
+    from lambda_app.api.http.error_responses import failure
+
+    invocation = _invocation(request)
+    told = failure(error, request.url.path, invocation.request_id, status=status)
+    if told.status == 500:
+        invocation.log_fault(error)
+    return _json(told.body, told.status, told.headers)
+
+
+async def _on_http_exception(request: Request, raised: Exception) -> Response:
+    """The router's own refusals, in our form."""
+    status = getattr(raised, "status_code", 500)
+    headers = getattr(raised, "headers", None) or {}
+    error: LambdaAppError = RequestError("the request cannot be served")
+    if status == 404:
+        error = NotFoundError("no such route: see the README for the routes there are")
+    elif status == 405:
+        error = MethodNotAllowedError(f"this route takes {headers.get('Allow', 'another method')}")
+    response = _error(error, request, status=status)
+    response.headers.update(headers)
+    return response
+
+
+def _json(content: Any, status: int, headers: dict[str, str]) -> Response:
+    # ensure_ascii off: echoed documents in other scripts would triple in size. Texts with lone surrogates
+    # never get this far, so the encoding cannot fail.
+    body = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
+    return Response(body, status, headers, JSON)
+
+
+def _invocation(request: Request) -> Invocation:
+    invocation: Invocation = request.scope["aws.event"][INVOCATION]
+    return invocation

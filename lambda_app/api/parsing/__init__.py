@@ -1,0 +1,1 @@
+"""Request bodies to typed values, and vectors to JSON."""

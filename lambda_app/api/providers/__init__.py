@@ -1,0 +1,1 @@
+"""Client APIs over HTTP, one module for each provider."""

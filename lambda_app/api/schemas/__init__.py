@@ -1,5 +1,0 @@
-"""The API's description: what each route takes and answers, as pydantic models.
-
-Only ``/openapi.json`` loads them. Requests are read by ``fields.py``, which costs a cold start nothing;
-``tests/test_openapi.py`` holds the two together.
-"""

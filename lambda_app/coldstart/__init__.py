@@ -1,0 +1,1 @@
+"""What makes a cold start fast, and what measures it."""

@@ -1,0 +1,167 @@
+"""Opens what this function needs, in the order that starts fastest, and holds it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from lambda_app.bundle import Bundle, ModelInfo
+from lambda_app.cpu import available_cpus
+from lambda_app.errors import ConfigurationError, ModelUnavailableError
+from lambda_app.limits import REPACK_MEMORY_MB, REPACK_TOKENS
+
+if TYPE_CHECKING:
+    from lambda_app.coldstart.clock import PhaseClock
+    from lambda_app.models.embedder import Embedder
+    from lambda_app.models.reranker import Reranker
+    from lambda_app.models.session import Session
+    from lambda_app.models.tokenizer.tokenizer import Tokenizer
+    from lambda_app.settings import ModelRole, Settings
+
+
+class Runtime:
+    """The bundle and its open models. A model that init did not open is opened by the first request for
+    it."""
+
+    def __init__(self, settings: Settings, clock: PhaseClock) -> None:
+        """Reads and checks the bundle; opens nothing yet.
+
+        Raises:
+            BundleError: the bundle cannot be used.
+            ConfigurationError: MODELS asks for a model that the bundle does not have.
+        """
+        self.settings = settings
+        self.clock = clock
+        with clock.phase("bundle"):
+            self.bundle = Bundle.open(settings.model_dir)
+        self.threads = settings.inference_threads(available_cpus())
+        self._lock = threading.Lock()
+        self._embedder: Embedder | None = None
+        self._reranker: Reranker | None = None
+        _check_models(settings, self.bundle)
+
+    def serves(self, role: ModelRole) -> bool:
+        """Whether this function was deployed to serve the role: in the bundle, and not left out by MODELS."""
+        chosen = self.settings.models
+        if chosen is not None and role not in chosen:
+            return False
+        return _in_bundle(self.bundle, role)
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedding model, opened if it is not yet. A bi-encoder's ranking uses it too.
+
+        Raises:
+            ModelUnavailableError: this function serves no embeddings.
+        """
+        if self._embedder is None:
+            model = self.bundle.embedding
+            ranks = self.bundle.rerank_kind == "bi-encoder" and self.serves("reranker")
+            if model is None or not (self.serves("embedding") or ranks):
+                raise ModelUnavailableError("this function serves no embedding model")
+            with self._lock:
+                if self._embedder is None:
+                    from lambda_app.models.embedder import Embedder
+
+                    self._embedder = Embedder(model, *self._open(model))
+        return self._embedder
+
+    @property
+    def reranker(self) -> Reranker:
+        """The cross-encoder, opened if it is not yet.
+
+        Raises:
+            ModelUnavailableError: this function has no cross-encoder.
+        """
+        if self._reranker is None:
+            model = self.bundle.reranker
+            if model is None or not self.serves("reranker"):
+                raise ModelUnavailableError("this function serves no reranker")
+            with self._lock:
+                if self._reranker is None:
+                    from lambda_app.models.reranker import Reranker
+
+                    self._reranker = Reranker(model, *self._open(model))
+        return self._reranker
+
+    def preload(self) -> None:
+        """Opens the models that PRELOAD names and this function serves.
+
+        In one thread, whatever the CPUs: sessions over mapped weights open in milliseconds, and a second
+        thread beside the imports that follow would wait for the interpreter's lock, and they for it.
+
+        Raises:
+            BundleError: a model cannot be opened.
+        """
+        wanted = self._preloaded()
+        for model in wanted:
+            read_ahead(model)
+        if not wanted:
+            return
+        with self.clock.phase("imports"):
+            import lambda_app.models.session
+            import lambda_app.models.tokenizer.tokenizer  # noqa: F401
+        for model in wanted:
+            opened = self.embedder if model.role == "embedding" else self.reranker
+            if self.settings.eager:
+                with self.clock.phase("first inference"):
+                    opened.warm()
+
+    def _preloaded(self) -> list[ModelInfo]:
+        wanted: list[ModelInfo] = []
+        embeds = self.serves("embedding") and "embedding" in self.settings.preload
+        ranks = self.serves("reranker") and "reranker" in self.settings.preload
+        if self.bundle.embedding and (embeds or (ranks and self.bundle.rerank_kind == "bi-encoder")):
+            wanted.append(self.bundle.embedding)
+        if self.bundle.reranker and ranks:
+            wanted.append(self.bundle.reranker)
+        return wanted
+
+    @property
+    def _prepack(self) -> bool | None:
+        # Ahead of traffic the time and memory of repacking are free, and every call is faster for it.
+        return True if self.settings.eager else None
+
+    @property
+    def _repack_tokens(self) -> int | None:
+        memory = self.settings.memory_mb
+        return None if memory is not None and memory < REPACK_MEMORY_MB else REPACK_TOKENS
+
+    def _open(self, model: ModelInfo) -> tuple[Session, Tokenizer]:
+        from lambda_app.models.session import open_session
+        from lambda_app.models.tokenizer.tokenizer import load_tokenizer
+
+        with self.clock.phase("sessions"):
+            session = open_session(
+                model, threads=self.threads, prepack=self._prepack, repack_tokens=self._repack_tokens
+            )
+        with self.clock.phase("tokenizers"):
+            return session, load_tokenizer(model)
+
+
+def read_ahead(model: ModelInfo) -> None:
+    """Asks the kernel to fetch the weights that every inference reads; the lookup tables stay where they
+    are."""
+    dense = [tensor for tensor in model.tensors if not tensor.sparse]
+    if not dense or not hasattr(os, "posix_fadvise"):
+        return
+    start = min(tensor.offset for tensor in dense)
+    end = max(tensor.offset + tensor.bytes for tensor in dense)
+    descriptor = os.open(model.weights_path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
+    finally:
+        os.close(descriptor)
+
+
+def _in_bundle(bundle: Bundle, role: ModelRole) -> bool:
+    return bundle.embedding is not None if role == "embedding" else bundle.rerank_kind is not None
+
+
+def _check_models(settings: Settings, bundle: Bundle) -> None:
+    for role in sorted(settings.models or ()):
+        if not _in_bundle(bundle, role):
+            raise ConfigurationError(
+                f"MODELS names {role}, but the bundle at {bundle.directory} has no such model", param="MODELS"
+            )

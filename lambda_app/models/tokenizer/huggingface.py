@@ -1,0 +1,66 @@
+"""What runs in the tokenizers library; the only module that imports it, and only when a text needs it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from tokenizers.normalizers import BertNormalizer
+
+from lambda_app.models.tokenizer.pretokenize import bare_words
+
+
+class LibraryBody:
+    """Tokenizes with the tokenizers library."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        """Take over a tokenizer: no truncation, no padding, and control tokens in a text are text."""
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        tokenizer.encode_special_tokens = True
+        self._tokenizer = tokenizer
+
+    def __call__(self, texts: Sequence[str], limit: int) -> list[list[int]]:
+        """Token ids of texts, uncut."""
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def preload(self) -> None:
+        """Nothing is left to load."""
+
+
+def read_library(path: Path) -> Tokenizer:
+    """The library's tokenizer of a JSON file.
+
+    Raises:
+        OSError: the file is missing.
+        ValueError: the library cannot read it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more specific
+        raise ValueError(f"{path}: {error}") from error
+
+
+def unigram_words(path: Path, *, split_whitespace: bool) -> Callable[[str], list[str]]:
+    """A function from text to words, as the normalizer in ``path`` and its Metaspace cut (see
+    ``bare_words``). Errors as ``read_library``."""
+    normalizer = read_library(path).normalizer
+    if normalizer is None:
+        return partial(bare_words, split_whitespace=split_whitespace)
+    return lambda text: bare_words(normalizer.normalize_str(text), split_whitespace=split_whitespace)
+
+
+def wordpiece_words(normalizer: Mapping[str, Any], pattern: str) -> Callable[[str], list[str]]:
+    """A function from text to words: BertNormalizer with the settings of a ``tokenizer.json``, then every
+    match of ``pattern``, which does what BertPreTokenizer does."""
+    settings = {name: value for name, value in normalizer.items() if name != "type"}
+    normalize = BertNormalizer(**settings).normalize_str
+    words = re.compile(pattern).findall
+    return lambda text: words(normalize(text))

@@ -1,0 +1,116 @@
+"""Unigram tokenization from two memory-mapped files: a trie of pieces, and their scores and ids.
+
+The same search as ``encode_optimized`` of the tokenizers library (itself sentencepiece's): scores are summed
+in 64-bit floats in the same order, a later candidate wins only if it is strictly better, an unknown character
+costs the lowest score of the vocabulary less 10, and neighbouring unknown characters become one unknown
+token.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from lambda_app.models.tokenizer.vocabulary import WordCache, open_pieces
+
+RECORD = np.dtype([("score", "<f8"), ("id", "<i4")], align=True)
+"""One record of ``pieces.npy``; record ``k`` belongs to trie key ``k``. Score and id lie in one page of the
+file; aligned, as a memoryview reads nothing else."""
+TRAILER = 3
+"""Records after those of the pieces: score and id of the unknown token; the longest piece in characters;
+whether plain ASCII text needs no normalizer (see ``CompiledBody`` in ``tokenization``). The last two are in
+the id field."""
+
+_FIRST_LOOK_BACK = 512  # characters of a word before the first try to stop early
+
+
+class Unigram:
+    """A compiled Unigram vocabulary. Opening reads a few pages of it, words page in the rest."""
+
+    def __init__(self, directory: Path) -> None:
+        """Map ``pieces.marisa`` and ``pieces.npy`` of a directory.
+
+        Raises:
+            OSError: a file is missing or cannot be mapped.
+            ValueError: the files do not belong together.
+        """
+        self._trie, table = open_pieces(directory, RECORD, TRAILER)
+        # Indexing a memoryview gives a Python number at a third of the price of indexing a numpy array.
+        self._scores = memoryview(table["score"])
+        self._ids = memoryview(table["id"])
+        unknown, longest, plain = range(-TRAILER, 0)
+        self._unknown_score: float = self._scores[unknown]
+        self._unknown_id: int = self._ids[unknown]
+        self._longest: int = self._ids[longest]
+        self.plain_ascii = bool(self._ids[plain])
+        self._cache = WordCache()
+
+    def encode(self, words: Iterable[str], limit: int) -> list[int]:
+        """The first ``limit`` token ids of words that stand after a space; later words are not looked at.
+
+        ``words`` come without the ``▁`` that marks the space: it is put in front of each here.
+        """
+        return self._cache.encode(words, limit, self._search)
+
+    def _search(self, word: str, limit: int) -> tuple[int, ...]:
+        """Best segmentation of a word: Viterbi over character boundaries, linear in its length.
+
+        At least ``limit`` ids of it, if it has as many; in a long word the search ends once they are settled.
+        """
+        word = "▁" + word
+        size, longest = len(word), self._longest
+        best = [0.0] + [float("-inf")] * size  # score of the best path to each boundary
+        starts = [-1] * (size + 1)  # where the last piece of that path begins
+        keys = [-1] * (size + 1)  # that piece's trie key, -1 for an unknown character
+        scores, unknown_score = self._scores, self._unknown_score
+        prefixes = self._trie.iter_prefixes_with_ids
+        look_back = _FIRST_LOOK_BACK
+        for start in range(size):
+            base = best[start]
+            known = False
+            next_boundary = start + 1
+            for piece, key in prefixes(word[start : start + longest]):
+                end = start + len(piece)
+                score = base + scores[key]
+                if score > best[end]:
+                    best[end], starts[end], keys[end] = score, start, key
+                if end == next_boundary:
+                    known = True
+            if not known and base + unknown_score > best[next_boundary]:
+                best[next_boundary] = base + unknown_score
+                starts[next_boundary], keys[next_boundary] = start, -1
+            if start == look_back:
+                look_back *= 2  # doubling keeps the looks back linear in all, even where paths never meet
+                ids = self._path(starts, keys, _meeting(starts, start, min(start + longest, size)))
+                if len(ids) >= limit:
+                    return ids
+        return self._path(starts, keys, size)
+
+    def _path(self, starts: list[int], keys: list[int], end: int) -> tuple[int, ...]:
+        """Token ids of the best path to the boundary ``end``, unknown neighbours fused."""
+        reverse: list[int] = []
+        ids, unknown_before = self._ids, False
+        while end > 0:
+            key = keys[end]
+            if key >= 0:
+                reverse.append(ids[key])
+            elif not unknown_before:
+                reverse.append(self._unknown_id)
+            unknown_before = key < 0
+            end = starts[end]
+        return tuple(reversed(reverse))
+
+
+def _meeting(starts: list[int], done: int, reach: int) -> int:
+    """The last boundary that the best path must pass through, whatever comes after position ``done``.
+
+    Whatever it is, its first boundary beyond ``done`` is one that a piece begun at or before ``done`` has
+    reached, and from there back it follows the links already made. So where the histories of all those
+    boundaries meet, the past is settled.
+    """
+    open_ends = {end for end in range(done + 1, reach + 1) if starts[end] >= 0}
+    while len(open_ends) > 1:
+        last = max(open_ends)
+        open_ends.remove(last)
+        open_ends.add(starts[last])
+    return open_ends.pop()

@@ -1,0 +1,1 @@
+"""Embedding and reranking behind every API: knows no wire format."""

@@ -1,0 +1,1 @@
+"""Tools that build, slim and describe the image."""

@@ -1,0 +1,115 @@
+"""Removes what the function never loads: ``python scripts/image/slim_packages.py``.
+
+Run by the environment's own Python while the image is built. It prints what went and the bytes it had. The
+image's own tests run every event without any of it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+# Distributions that others ask for, for what is not done here.
+DISTRIBUTIONS = {
+    "hf-xet": "downloads for huggingface-hub",
+    "huggingface-hub": "tokenizers' downloads: the function opens files",
+    "tqdm": "progress bars for huggingface-hub",
+    "fsspec": "file systems for huggingface-hub",
+    "filelock": "locks for huggingface-hub",
+    "pyyaml": "model cards for huggingface-hub",
+    "requests": "HTTP for huggingface-hub",
+    "charset-normalizer": "guesses for requests",
+    "certifi": "certificates for requests",
+    "urllib3": "connections for requests",
+    "colorama": "colours on Windows",
+    "protobuf": "reading ONNX files in Python: onnxruntime has its own reader",
+    "flatbuffers": "onnxruntime's tools",
+    "packaging": "version numbers for huggingface-hub and onnxruntime's tools",
+}
+# What an AWS client needs of these; an image that has one keeps them.
+FOR_BOTOCORE = frozenset({"urllib3"})
+# Paths of distributions that stay.
+PATTERNS = {
+    "onnxruntime/capi/libonnxruntime.so*": "a second copy of the runtime, for programs in C",
+    "onnxruntime/transformers": "fuses graphs: done in the build",
+    "onnxruntime/quantization": "quantizes: done in the build",
+    "onnxruntime/tools": "converts and inspects models",
+    "onnxruntime/datasets": "sample models",
+    "onnxruntime/backend": "ONNX's test interface",
+    "onnxruntime/training": "training",
+    "numpy/random": "random numbers",
+    "numpy/f2py": "wraps Fortran",
+    "numpy/distutils": "builds extensions",
+    "numpy/ma": "masked arrays",
+    "numpy/polynomial": "polynomials",
+    "numpy/fft": "Fourier transforms",
+    "numpy/testing": "for tests",
+    "numpy/_core/include": "headers",
+    "numpy/_core/lib": "a library for extensions",
+    "fastapi_offline/static/redoc*": "another viewer of the API's description",
+    "fastapi_offline/static/favicon.png": "FastAPI's icon",
+    "**/tests": "tests",
+    "**/*.pyi": "types for checkers",
+    "**/*.pxd": "declarations for Cython",
+    "**/*.a": "static libraries",
+}
+# Of an AWS client's descriptions of services: what finds credentials and reads objects.
+BOTOCORE_DATA = "botocore/data"
+BOTOCORE_SERVICES = frozenset({"s3", "sts", "sso", "sso-oidc"})
+
+
+def slim(site_packages: Path) -> dict[str, int]:
+    """Removes it all from a site-packages directory; returns the bytes that each name or pattern had."""
+    installed = {
+        (found.metadata["Name"] or "").lower().replace("_", "-"): found
+        for found in importlib.metadata.distributions(path=[str(site_packages)])
+    }
+    kept = FOR_BOTOCORE if "botocore" in installed else frozenset()
+    removed = {}
+    for name in DISTRIBUTIONS.keys() - kept & installed.keys():
+        files = [Path(str(file.locate())) for file in installed[name].files or []]
+        removed[name] = sum(remove(file) for file in files)
+    for pattern in PATTERNS:
+        removed[pattern] = sum(remove(path) for path in sorted(site_packages.glob(pattern)))
+    services = site_packages / BOTOCORE_DATA
+    if services.is_dir():
+        unused = [one for one in services.iterdir() if one.is_dir() and one.name not in BOTOCORE_SERVICES]
+        removed[BOTOCORE_DATA] = sum(remove(path) for path in unused)
+    for directory in sorted(site_packages.rglob("*"), reverse=True):
+        if directory.is_dir() and not directory.is_symlink() and not any(directory.iterdir()):
+            directory.rmdir()
+    return {name: count for name, count in removed.items() if count}
+
+
+def remove(path: Path) -> int:
+    """Removes a file, or a directory with all that is in it; returns the bytes of its files."""
+    if path.is_symlink() or path.is_file():
+        size = path.lstat().st_size
+        path.unlink()
+        return size
+    return sum(remove(child) for child in children(path))
+
+
+def children(path: Path) -> Iterator[Path]:
+    """The directory's entries; nothing where there is none (a pattern inside it may have gone before)."""
+    return iter(sorted(path.iterdir()) if path.is_dir() else ())
+
+
+def main() -> int:
+    """Slims the environment of the running Python."""
+    if sys.prefix == sys.base_prefix:
+        print("this is no virtual environment: nothing removed", file=sys.stderr)
+        return 2
+    removed = slim(Path(sysconfig.get_path("purelib")))
+    reasons = {**DISTRIBUTIONS, **PATTERNS, BOTOCORE_DATA: "other services' descriptions"}
+    for name, size in sorted(removed.items(), key=lambda item: -item[1]):
+        print(f"removed {size:>11,} bytes  {name}  ({reasons[name]})")
+    print(f"removed {sum(removed.values()):>11,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Builds the embedded default model when needed: ``python -m scripts.local.embedded_bundle``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from lambda_app.bundle import Bundle, read_manifest
+from lambda_app.errors import BundleError
+from scripts.local.rie import ROOT
+
+CONFIG = ROOT / "models.minilm.toml"
+MODELS = ROOT / "models"
+CACHE = ROOT / ".cache"
+# These override the config, and what is built here is what the config says.
+OVERRIDES = (
+    *("EMBEDDING_MODEL", "RERANKER_MODEL", "USE_QUANTIZATION", "MODEL_PARITY"),
+    *("MODEL_REVISION_EMBEDDING", "MODEL_REVISION_RERANKER"),
+)
+
+
+def ensure_bundle(directory: Path = MODELS) -> Bundle:
+    """The bundle at ``directory``, built from :data:`CONFIG` when there is none or its sources have changed.
+
+    A bundle that was not built here (the production pair, say) is left alone and used as it is.
+
+    Raises:
+        subprocess.CalledProcessError: the build failed, and has said why.
+    """
+    stamp = CACHE / f"{directory.name}.stamp.json"
+    wanted = _inputs()
+    try:
+        bundle = Bundle.open(directory)
+        found = read_manifest(directory)["checksum"]
+        built = json.loads(stamp.read_text(encoding="utf-8")) if stamp.exists() else {}
+        if built.get("manifest") != found or built.get("inputs") == wanted:
+            return bundle
+    except (BundleError, ValueError):
+        pass
+    _build(directory)
+    CACHE.mkdir(exist_ok=True)
+    record = {"inputs": wanted, "manifest": read_manifest(directory)["checksum"]}
+    stamp.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    return Bundle.open(directory)
+
+
+def _build(directory: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in OVERRIDES}
+    environment.setdefault("MODEL_CACHE_DIR", str(CACHE / "models"))
+    command = [sys.executable, "build_models.py", "--config", str(CONFIG), "--out", str(directory)]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+
+
+def _inputs() -> str:
+    """One hash over all that decides what the build writes."""
+    paths = [
+        CONFIG,
+        ROOT / "build_models.py",
+        ROOT / "lambda_app" / "bundle" / "manifest.py",
+        ROOT / "requirements/build.txt",
+    ]
+    paths += sorted(path for path in (ROOT / "builder").rglob("*") if path.suffix in (".py", ".tsv"))
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def main() -> int:
+    try:
+        bundle = ensure_bundle()
+    except subprocess.CalledProcessError as error:
+        return error.returncode
+    models = ", ".join(model.id for model in bundle.models())
+    print(f"bundle: {bundle.directory.name}/ ({models})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""template.yaml: what it refuses, what it opens, and what it takes from the function.
+
+SAM's own checks of it are in test_sam.py, for they take SAM.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+
+from lambda_app.settings import DEFAULT_METRICS_NAMESPACE, LOG_LEVELS, Settings
+from scripts.local.rie import ROOT
+from tests.docs.test_readme import first_cells
+
+FUNCTIONS = ("HttpFunction", "PipelineFunction")
+
+
+class Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms: ``!Ref x`` is ``{"Ref": "x"}``."""
+
+
+def short_form(loader: Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        raise AssertionError(f"!{suffix} of a mapping")
+    return {suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}": value}
+
+
+Loader.add_multi_constructor("!", short_form)
+
+TEMPLATE: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(encoding="utf-8"), Loader)
+RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
+
+
+# Rules, as CloudFormation evaluates them before it creates anything
+
+
+def value(expression: Any, parameters: dict[str, Any]) -> Any:
+    """A rule's expression: functions of the rules section, on a stack's parameters."""
+    if not isinstance(expression, dict):
+        return expression
+    ((name, argument),) = expression.items()
+    if name == "Ref":
+        return parameters[argument]
+    values = [value(item, parameters) for item in argument]
+    match name:
+        case "Fn::Equals":
+            return values[0] == values[1]
+        case "Fn::Not":
+            return not values[0]
+        case "Fn::And":
+            return all(values)
+        case "Fn::Or":
+            return any(values)
+        case "Fn::EachMemberEquals":
+            return all(member == values[1] for member in values[0])
+    raise AssertionError(f"{name} is no function of rules")
+
+
+def refusals(**changed: str) -> list[str]:
+    """What the rules say to these parameters and the others' defaults."""
+    parameters: dict[str, Any] = {}
+    for name, declared in TEMPLATE["Parameters"].items():
+        text = changed.get(name, str(declared.get("Default")))
+        parameters[name] = text.split(",") if declared["Type"] == "CommaDelimitedList" else text
+    assert changed.keys() <= parameters.keys()
+    return [
+        assertion["AssertDescription"]
+        for rule in TEMPLATE["Rules"].values()
+        if value(rule.get("RuleCondition", True), parameters)
+        for assertion in rule["Assertions"]
+        if not value(assertion["Assert"], parameters)
+    ]
+
+
+EFS = "arn:aws:elasticfilesystem:eu-west-1:123456789012:access-point/fsap-0123456789abcdef0"
+NETWORK = {"SubnetIds": "subnet-0a,subnet-0b", "SecurityGroupIds": "sg-0a"}
+HASH = "a" * 64
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"SnapStart": "true"},
+        {"ProvisionedConcurrency": "2", "EphemeralStorage": "1024"},
+        {"EfsAccessPointArn": EFS, **NETWORK},
+        {"EfsAccessPointArn": EFS, "ProvisionedConcurrency": "1", **NETWORK},
+        {"ModelBundleBucket": "models", "EphemeralStorage": "2048"},
+        {"AuthMode": "API_KEYS", "ApiKeysSha256": HASH},
+        NETWORK,
+    ],
+)
+def test_combinations_that_work(parameters: dict[str, str]) -> None:
+    assert refusals(**parameters) == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"SnapStart": "true", "ProvisionedConcurrency": "1"}, "SnapStart excludes provisioned concurrency"),
+        ({"SnapStart": "true", "EfsAccessPointArn": EFS, **NETWORK}, "SnapStart excludes EFS"),
+        ({"SnapStart": "true", "EphemeralStorage": "513"}, "SnapStart excludes more than 512 MB"),
+        ({"EfsAccessPointArn": EFS, "SecurityGroupIds": "sg-0a"}, "through a VPC: set SubnetIds"),
+        ({"EfsAccessPointArn": EFS, "SubnetIds": "subnet-0a"}, "through a VPC: set SecurityGroupIds"),
+        ({"EfsAccessPointArn": EFS, "ModelBundleBucket": "b", **NETWORK}, "from EFS or from S3"),
+        ({"SubnetIds": "subnet-0a"}, "set both, or neither"),
+        ({"AuthMode": "API_KEYS"}, "without keys the API would be open to everybody"),
+        ({"ApiKeysSha256": HASH}, "ApiKeysSha256 is for AuthMode API_KEYS"),
+    ],
+)
+def test_combinations_that_are_refused(parameters: dict[str, str], message: str) -> None:
+    assert any(message in refusal for refusal in refusals(**parameters))
+
+
+# Who may call
+
+
+def test_no_api_is_ever_open() -> None:
+    apis = {name: api for name, api in RESOURCES.items() if api["Type"] == "AWS::Serverless::HttpApi"}
+    assert {name: api["Condition"] for name, api in apis.items()} == {
+        "IamApi": "WithIam",
+        "KeyApi": "WithKeys",
+    }
+    assert TEMPLATE["Parameters"]["AuthMode"]["Default"] == "IAM"
+    auth = apis["IamApi"]["Properties"]["Auth"]
+    assert auth == {"EnableIamAuthorizer": True, "DefaultAuthorizer": "AWS_IAM"}
+    # With keys, the function is what asks, and the rules see to it that it has some.
+    keys = RESOURCES["HttpFunction"]["Properties"]["Environment"]["Variables"]["API_KEYS_SHA256"]
+    assert keys == {"Ref": "ApiKeysSha256"}
+    # Nothing else invites callers.
+    assert not any("FunctionUrlConfig" in RESOURCES[name]["Properties"] for name in FUNCTIONS)
+    assert not any("Events" in RESOURCES[name]["Properties"] for name in FUNCTIONS)
+
+
+@pytest.mark.parametrize(
+    ("hashes", "taken"),
+    [("", True), (HASH, True), (f"{HASH},{HASH}", True), ("key", False), (HASH.upper(), False)],
+)
+def test_the_template_takes_the_hashes_that_the_function_takes(hashes: str, taken: bool) -> None:
+    pattern = TEMPLATE["Parameters"]["ApiKeysSha256"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, hashes)) == taken
+    if taken:
+        Settings.from_env({"API_KEYS_SHA256": hashes})
+
+
+# What the functions may do
+
+
+def statements() -> list[dict[str, Any]]:
+    documents = []
+    for resource in RESOURCES.values():
+        properties = resource.get("Properties", {})
+        documents += [
+            policy["PolicyDocument"]
+            for policy in [properties, *properties.get("Policies", [])]
+            if "PolicyDocument" in policy
+        ]
+    found = [statement for document in documents for statement in document["Statement"]]
+    return [statement["Fn::If"][1] if "Fn::If" in statement else statement for statement in found]
+
+
+def test_roles_may_do_what_is_needed_and_no_more() -> None:
+    actions = set()
+    for statement in statements():
+        listed = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        actions |= set(listed)
+        if statement["Resource"] == "*":
+            # Neither service lets these be narrowed.
+            assert all(action.startswith(("xray:Put", "ec2:")) for action in listed)
+    assert not any("*" in action for action in actions)
+    assert {action.partition(":")[0] for action in actions} == {
+        *("logs", "xray", "ec2", "elasticfilesystem", "s3"),
+    }
+    assert "s3:PutObject" not in actions
+
+
+# What the template takes from the function
+
+
+def test_functions_get_variables_that_exist() -> None:
+    variables = set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
+    for name in FUNCTIONS:
+        variables |= set(RESOURCES[name]["Properties"]["Environment"]["Variables"])
+    assert variables <= set(first_cells("Configuration"))
+
+
+def test_the_pipeline_function_has_no_web_layer() -> None:
+    preload = RESOURCES["PipelineFunction"]["Properties"]["Environment"]["Variables"]["PRELOAD"]
+    assert Settings.from_env({"PRELOAD": preload}).preload == {"embedding", "reranker"}
+
+
+@pytest.mark.parametrize("level", TEMPLATE["Parameters"]["LogLevel"]["AllowedValues"])
+def test_log_levels_are_known_to_the_function(level: str) -> None:
+    assert Settings.from_env({"LOG_LEVEL": level}).log_level in LOG_LEVELS.values()
+
+
+def test_the_dashboard_shows_the_metric_that_the_function_writes() -> None:
+    body, _ = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    widgets = json.loads(body)["widgets"]
+    metrics = [metric for widget in widgets for metric in widget["properties"].get("metrics", [])]
+    cold = [metric for metric in metrics if metric[0] == DEFAULT_METRICS_NAMESPACE]
+    assert len(cold) == 4
+    for metric in cold:
+        assert metric[1] == "ColdStartDuration"
+        assert (metric[2], metric[4]) == ("FunctionName", "InitializationType")
+
+
+def test_logs_are_json_and_do_not_stay_for_ever() -> None:
+    groups = [resource for resource in RESOURCES.values() if resource["Type"] == "AWS::Logs::LogGroup"]
+    assert len(groups) == 3
+    assert all(group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups)
+    for name in FUNCTIONS:
+        assert RESOURCES[name]["Properties"]["LoggingConfig"]["LogFormat"] == "JSON"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_alarms_that_roll_a_deployment_back_watch_the_alias(name: str) -> None:
+    alarms = RESOURCES[name]["Properties"]["DeploymentPreference"]["Alarms"]
+    watched = {}
+    for alarm in alarms:
+        properties = RESOURCES[alarm["Ref"]]["Properties"]
+        watched[properties["MetricName"]] = properties.get("ExtendedStatistic", properties.get("Statistic"))
+        assert {"Name": "Resource", "Value": {"Fn::Sub": f"${{{name}}}:live"}} in properties["Dimensions"]
+    assert watched == {"Errors": "Sum", "Duration": "p95", "Throttles": "Sum"}
+
+
+def test_sam_lints_and_keeps_local_images() -> None:
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))["default"]
+    assert config["validate"]["parameters"]["lint"] is True
+    assert config["local_invoke"]["parameters"]["skip_pull_image"] is True
+    assert config["deploy"]["parameters"]["capabilities"] == "CAPABILITY_IAM"

@@ -1,0 +1,1 @@
+"""Tests of the function under the Lambda Runtime Interface Emulator."""

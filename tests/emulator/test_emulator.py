@@ -1,0 +1,498 @@
+"""End to end: the function under awslambdaric and the Runtime Interface Emulator, with real weights."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scripts.local.rie import ROOT, Emulator, EmulatorError
+from tests.support.emulator_fixtures import MINILM
+from tests.support.golden_events import golden_vectors
+
+pytestmark = [pytest.mark.emulator, pytest.mark.minilm]
+
+EVENTS = ROOT / "events"
+GOLDEN = golden_vectors()
+# Between the FP32 model in PyTorch and this INT8 bundle.
+MIN_COSINE = 0.97
+SCORE_TOLERANCE = 0.02
+DIMENSIONS = 384
+ERROR_BYTES = 4096
+SECRET = "xyzzy-caller-text"
+GOOD = {"action": "embed", "texts": ["Yellow fever is transmitted by mosquitoes."]}
+
+
+def read_event(name: str) -> Any:
+    return json.loads((EVENTS / name).read_text(encoding="utf-8"))
+
+
+def http_event(
+    body: str, path: str = "/v1/embeddings", method: str = "POST", **changes: Any
+) -> dict[str, Any]:
+    event = read_event("http-v2-embed.json")
+    event["rawPath"] = event["requestContext"]["http"]["path"] = path
+    event["requestContext"]["http"]["method"] = method
+    return {**event, "body": body, **changes}
+
+
+def body_of(answer: Any) -> Any:
+    assert answer["isBase64Encoded"] is False
+    return json.loads(answer["body"])
+
+
+def cosine(a: Any, b: Any) -> float:
+    return float(np.dot(np.asarray(a, np.float64), np.asarray(b, np.float64)))
+
+
+def assert_vectors(vectors: list[Any], texts: list[str]) -> None:
+    assert len(vectors) == len(texts)
+    for vector, text in zip(vectors, texts, strict=True):
+        floats = (
+            struct.unpack(f"<{DIMENSIONS}f", base64.b64decode(vector)) if isinstance(vector, str) else vector
+        )
+        assert len(floats) == DIMENSIONS
+        assert np.linalg.norm(floats) == pytest.approx(1, abs=1e-5)
+        assert cosine(floats, GOLDEN[text]) > MIN_COSINE
+
+
+def assert_scores(results: list[Any], key: str, query: str, documents: list[str], top_n: int) -> None:
+    expected = [(cosine(GOLDEN[query], GOLDEN[document]) + 1) / 2 for document in documents]
+    order = sorted(range(len(documents)), key=lambda index: -expected[index])[:top_n]
+    assert [result["index"] for result in results] == order
+    for result in results:
+        assert result[key] == pytest.approx(expected[result["index"]], abs=SCORE_TOLERANCE)
+
+
+# Every file of events/
+
+
+@pytest.mark.parametrize("name", ["http-v2-embed.json", "rest-v1-embed.json", "function-url-embed.json"])
+def test_embedding_over_http(emulator: Emulator, name: str) -> None:
+    event = read_event(name)
+    sent = base64.b64decode(event["body"]) if event["isBase64Encoded"] else event["body"]
+    texts = json.loads(sent)["input"]
+    texts = [texts] if isinstance(texts, str) else texts
+    answer = emulator.invoke(event)
+    assert answer["statusCode"] == 200
+    headers = answer["headers"] if "headers" in answer else answer["multiValueHeaders"]
+    assert {"content-type", "x-model-fingerprint", "x-request-id"} <= set(headers)
+    body = body_of(answer)
+    vectors = [entry.pop("embedding") for entry in body["data"]]
+    tokens = body["usage"]["prompt_tokens"]
+    assert body == {
+        "object": "list",
+        "data": [{"object": "embedding", "index": index} for index in range(len(texts))],
+        "model": MINILM,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        "truncated": [],
+    }
+    assert tokens > 2 * len(texts)
+    assert_vectors(vectors, texts)
+    assert all(isinstance(vector, str) for vector in vectors) == (name == "function-url-embed.json")
+
+
+@pytest.mark.parametrize("name", ["http-v2-rerank.json", "alb-rerank.json"])
+def test_reranking_over_http(emulator: Emulator, name: str) -> None:
+    event = read_event(name)
+    sent = json.loads(event["body"])
+    documents = [item if isinstance(item, str) else item["text"] for item in sent["documents"]]
+    answer = emulator.invoke(event)
+    assert answer["statusCode"] == 200
+    body = body_of(answer)
+    results = body.pop("results")
+    tokens = body["usage"]["total_tokens"]
+    # What Voyage's readers look at, and what Cohere's do.
+    assert body.pop("data") == [
+        {"index": result["index"], "relevance_score": result["relevance_score"]} for result in results
+    ]
+    assert body.pop("id")
+    assert body.pop("meta")["tokens"] == {"input_tokens": tokens}
+    assert body == {
+        "object": "list",
+        "model": MINILM,
+        "usage": {"total_tokens": tokens},
+        "truncated": [],
+    }
+    top_n = sent.get("top_n", len(documents))
+    assert_scores(results, "relevance_score", sent["query"], documents, top_n)
+    for result in results:
+        assert result.get("document") == (
+            {"text": documents[result["index"]]} if sent.get("return_documents") else None
+        )
+
+
+def test_direct_embed(emulator: Emulator) -> None:
+    event = read_event("direct-embed.json")
+    answer = emulator.invoke(event)
+    vectors = answer.pop("embeddings")
+    tokens = answer["usage"]["tokens"]
+    assert answer == {"model": MINILM, "dimensions": DIMENSIONS, "usage": {"tokens": tokens}, "truncated": []}
+    assert_vectors(vectors, event["texts"])
+
+
+def test_direct_rerank(emulator: Emulator) -> None:
+    event = read_event("direct-rerank.json")
+    answer = emulator.invoke(event)
+    results = answer.pop("results")
+    tokens = answer["usage"]["tokens"]
+    assert answer == {"model": MINILM, "usage": {"tokens": tokens}, "truncated": []}
+    assert_scores(results, "score", event["query"], event["documents"], event["top_n"])
+
+
+def test_direct_info(emulator: Emulator) -> None:
+    answer = emulator.invoke(read_event("direct-info.json"))
+    assert answer["models"]["embedding"]["id"] == MINILM
+    assert answer["models"]["embedding"]["dimensions"] == DIMENSIONS
+    assert answer["rerank_kind"] == "bi-encoder"
+    phases = answer["cold_start"]["phases_ms"]
+    assert {"interpreter", "imports", "sessions", "tokenizers", "app", "total"} <= set(phases)
+    assert 0 < phases["total"] < 60_000
+
+
+@pytest.mark.parametrize("name", ["direct-ping.json", "scheduled.json"])
+def test_warm_up(emulator: Emulator, name: str) -> None:
+    assert emulator.invoke(read_event(name)) == {"ok": True}
+
+
+def test_a_batch_of_texts(emulator: Emulator) -> None:
+    event = read_event("step-functions-embed.json")
+    answer = emulator.invoke(event)
+    texts = [item["text"] for item in event["Items"]]
+    assert [vector is None for vector in answer["embeddings"]] == [not text for text in texts]
+    assert_vectors([vector for vector in answer["embeddings"] if vector], [text for text in texts if text])
+    (error,) = answer["errors"]
+    assert (error["index"], error["code"], error["param"]) == (1, "invalid_text", "Items[1]")
+    assert emulator.invoke(event) == answer
+
+
+def test_a_batch_of_requests(emulator: Emulator) -> None:
+    event = read_event("step-functions-rerank.json")
+    answers = emulator.invoke(event)["answers"]
+    for item, answer in zip(event["Items"], answers, strict=True):
+        assert answer["id"] == item["id"]
+        assert_scores(answer["results"], "score", item["query"], item["documents"], 1)
+
+
+def test_a_queue(emulator: Emulator) -> None:
+    event = read_event("sqs-batch.json")
+    poison = event["Records"][1]["messageId"]
+    assert emulator.invoke(event) == {"batchItemFailures": [{"itemIdentifier": poison}]}
+
+
+def test_a_pipe(emulator: Emulator) -> None:
+    event = read_event("pipes-sqs.json")
+    answers = emulator.invoke(event)
+    assert [answer["messageId"] for answer in answers] == [record["messageId"] for record in event]
+    first, second, third = answers
+    assert_vectors(first["embeddings"], json.loads(event[0]["body"])["texts"])
+    assert (second["id"], second["error"]["code"]) == ("doc-2", "unknown_field")
+    assert third["results"][0]["index"] == 1
+
+
+def test_an_answer_past_the_callers_envelope_tells_how_many_items_fit(emulator: Emulator) -> None:
+    texts = [f"text {index}" for index in range(300)]
+    for encoding in ("float", "base64"):
+        shared = {"action": "embed", "encoding": encoding, "max_response_bytes": 262_144}
+        error = emulator.invoke({"BatchInput": shared, "Items": texts})["error"]
+        while error:
+            assert error["code"] == "response_too_large"
+            fit = error["fit"]
+            raw = emulator.post(json.dumps({"BatchInput": shared, "Items": texts[:fit]}).encode())
+            error = json.loads(raw).get("error")
+        assert len(raw) <= 262_144
+        assert emulator.invoke({"BatchInput": shared, "Items": texts[: fit + 3]})["error"]
+
+
+def test_malformed(emulator: Emulator) -> None:
+    answer = emulator.invoke(read_event("malformed.json"))
+    assert answer["error"].pop("message")
+    assert answer == {"error": {"code": "invalid_field", "param": "texts[1]"}}
+
+
+def test_every_event_file_has_its_test() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert [path.name for path in EVENTS.iterdir() if f'"{path.name}"' not in source] == []
+
+
+@pytest.mark.parametrize(("path", "keys"), [("/health", {"status"}), ("/v1/models", {"object", "data"})])
+def test_reading_over_http(emulator: Emulator, path: str, keys: set[str]) -> None:
+    answer = emulator.invoke(http_event("", path, "GET"))
+    assert answer["statusCode"] == 200
+    assert body_of(answer).keys() == keys
+
+
+def test_info_is_the_same_over_http(emulator: Emulator) -> None:
+    assert body_of(emulator.invoke(http_event("", "/info", "GET"))) == emulator.invoke({"action": "info"})
+
+
+# Doors agree
+
+
+def test_http_and_direct_answers_agree_value_for_value(emulator: Emulator) -> None:
+    texts = ["one", "Zwei Wörter", "три слова здесь", "四"]
+    direct = emulator.invoke({"action": "embed", "texts": texts, "input_type": "query"})
+    body = body_of(emulator.invoke(http_event(json.dumps({"input": texts, "input_type": "query"}))))
+    assert [entry["embedding"] for entry in body["data"]] == direct["embeddings"]
+    assert body["usage"]["total_tokens"] == direct["usage"]["tokens"]
+
+    ask = {"query": texts[0], "documents": texts}
+    ranked = emulator.invoke({"action": "rerank", **ask})
+    body = body_of(emulator.invoke(http_event(json.dumps(ask), "/v1/rerank")))
+    assert [(entry["index"], entry["relevance_score"]) for entry in body["results"]] == [
+        (entry["index"], entry["score"]) for entry in ranked["results"]
+    ]
+
+
+# Bad input
+
+DEEP = "[" * 200_000 + "]" * 200_000
+SIX_MEGABYTES = 6_000_000
+
+
+def direct_mistakes() -> Iterator[tuple[str, Any, str]]:
+    """(name, event, code)"""
+    embed: dict[str, Any] = {"action": "embed"}
+    rerank: dict[str, Any] = {"action": "rerank", "query": "q", "documents": ["d"]}
+    yield "no texts", embed, "missing_field"
+    yield "empty list", {**embed, "texts": []}, "invalid_field"
+    yield "empty text", {**embed, "texts": ["a", ""]}, "invalid_text"
+    yield "texts a number", {**embed, "texts": 7}, "invalid_field"
+    yield "a text null", {**embed, "texts": [None]}, "invalid_field"
+    yield "lone surrogate", {**embed, "texts": [SECRET + "\ud800"]}, "invalid_text"
+    yield "NUL", {**embed, "texts": [SECRET + "\0"]}, "invalid_text"
+    yield "six megabytes", {**embed, "texts": [SECRET + "x" * (SIX_MEGABYTES - 200)]}, "limit_exceeded"
+    yield "a million empty texts", {**embed, "texts": [""] * 1_000_000}, "limit_exceeded"
+    yield "unknown role", {**embed, "texts": ["a"], "input_type": SECRET}, "invalid_field"
+    yield "unknown encoding", {**embed, "texts": ["a"], "encoding": SECRET}, "invalid_field"
+    yield "unknown field", {**embed, "texts": ["a"], SECRET: 1}, "unknown_field"
+    yield "unknown field with a lone surrogate", {**embed, "texts": ["a"], "\udc00": 1}, "unknown_field"
+    yield "no query", {"action": "rerank", "documents": ["d"]}, "missing_field"
+    yield "no documents", {"action": "rerank", "query": "q"}, "missing_field"
+    yield "a million empty documents", {**rerank, "documents": [""] * 1_000_000}, "limit_exceeded"
+    yield "empty document", {**rerank, "documents": [""]}, "invalid_text"
+    yield "wrapped number", {**rerank, "documents": [{"text": 3}]}, "invalid_field"
+    yield "top_n zero", {**rerank, "top_n": 0}, "invalid_field"
+    yield "top_n a string", {**rerank, "top_n": SECRET}, "invalid_field"
+    yield "query with a lone surrogate", {**rerank, "query": SECRET + "\udfff"}, "invalid_text"
+    yield "unknown action", {"action": SECRET}, "unknown_action"
+    yield "action a list", {"action": [SECRET]}, "unknown_action"
+    yield "action null", {"action": None}, "unknown_action"
+    yield "empty object", {}, "unsupported_event"
+    yield "null", None, "unsupported_event"
+    yield "a number", 12.5, "unsupported_event"
+    yield "a string", SECRET, "unsupported_event"
+    yield "a list", [SECRET], "unsupported_event"
+    yield (
+        "an S3 event",
+        {"Records": [{"eventSource": "aws:s3", "s3": {"object": {"key": SECRET}}}]},
+        "unsupported_event",
+    )
+    yield (
+        "an SNS event",
+        {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": SECRET}}]},
+        "unsupported_event",
+    )
+    yield (
+        "a Cognito trigger",
+        {"version": "1", "triggerSource": "PreSignUp_SignUp", "request": {}},
+        "unsupported_event",
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "code"), [pytest.param(*rest, id=name) for name, *rest in direct_mistakes()]
+)
+def test_direct_mistakes_are_typed_and_harmless(emulator: Emulator, event: Any, code: str) -> None:
+    before = alive(emulator)
+    raw = emulator.post(json.dumps(event).encode())
+    answer = json.loads(raw)
+    assert answer.keys() == {"error"}
+    assert answer["error"].keys() == {"code", "message", "param"}
+    assert answer["error"]["code"] == code
+    assert_small_and_silent(raw)
+    assert alive(emulator) == before
+
+
+def http_mistakes() -> Iterator[tuple[str, Any, int, str]]:
+    """(name, event, status, code)"""
+
+    def post(value: Any, path: str = "/v1/embeddings") -> dict[str, Any]:
+        return http_event(json.dumps(value), path)
+
+    rerank = {"query": "q", "documents": ["d"]}
+    yield "no body", http_event(""), 400, "invalid_json"
+    yield "body null", {**http_event(""), "body": None}, 400, "invalid_json"
+    yield "not JSON", http_event("{" + SECRET), 400, "invalid_json"
+    yield "NaN", http_event('{"input": NaN}'), 400, "invalid_json"
+    yield "deep JSON", http_event(DEEP), 400, "invalid_json"
+    yield "deep JSON to rerank", http_event(DEEP, "/v1/rerank"), 400, "invalid_json"
+    yield "a very long number", http_event('{"input": ' + "9" * 10_000 + "}"), 400, "invalid_json"
+    yield "bad base64", http_event("%%%" + SECRET, isBase64Encoded=True), 400, "invalid_request"
+    yield (
+        "not UTF-8",
+        http_event(base64.b64encode(b"\xff\xfe").decode(), isBase64Encoded=True),
+        400,
+        "invalid_json",
+    )
+    yield "lone surrogate in the event", http_event('{"input": "' + SECRET + '\ud800"}'), 400, "invalid_json"
+    yield "lone surrogate in the JSON", http_event('{"input": "' + SECRET + '\\ud800"}'), 400, "invalid_text"
+    yield "NUL", post({"input": SECRET + "\0"}), 400, "invalid_text"
+    yield "a list", post([SECRET]), 400, "invalid_field"
+    yield "no input", post({}), 400, "missing_field"
+    yield "empty input", post({"input": []}), 400, "invalid_field"
+    yield "empty text", post({"input": ""}), 400, "invalid_text"
+    yield "token ids", post({"input": [[1, 2, 3]]}), 400, "invalid_field"
+    yield "wrong type", post({"input": {SECRET: 1}}), 400, "invalid_field"
+    yield "unknown field", post({"input": "a", SECRET: 1}), 400, "unknown_field"
+    yield "wrong dimensions", post({"input": "a", "dimensions": 5}), 400, "invalid_field"
+    yield "five megabytes", post({"input": SECRET + "x" * 5_000_000}), 413, "limit_exceeded"
+    yield (
+        "a million empty documents",
+        post({"query": "q", "documents": [""] * 1_000_000}, "/v1/rerank"),
+        413,
+        "limit_exceeded",
+    )
+    yield "top_n zero", post({**rerank, "top_n": 0}, "/v1/rerank"), 400, "invalid_field"
+    yield "no such route", http_event("", "/" + SECRET), 404, "not_found"
+    yield "wrong method", http_event("", "/v1/rerank", "DELETE"), 405, "method_not_allowed"
+    yield (
+        "odd host",
+        http_event("{", headers={"host": "a:b:c", "x-forwarded-port": "abc"}),
+        400,
+        "invalid_json",
+    )
+    yield "headers null", http_event("{", headers=None), 400, "invalid_json"
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "code"), [pytest.param(*rest, id=name) for name, *rest in http_mistakes()]
+)
+def test_http_mistakes_are_typed_and_harmless(emulator: Emulator, event: Any, status: int, code: str) -> None:
+    before = alive(emulator)
+    raw = emulator.post(json.dumps(event).encode())
+    answer = json.loads(raw)
+    assert answer["statusCode"] == status
+    body = body_of(answer)
+    # Beside it, what clients of the other families on a route read.
+    assert {"error"} <= body.keys() <= {"error", "detail", "id", "message"}
+    assert body["error"].keys() == {"message", "type", "param", "code"}
+    assert (body["error"]["type"], body["error"]["code"]) == ("invalid_request_error", code)
+    assert_small_and_silent(raw)
+    assert alive(emulator) == before
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"{" + SECRET.encode(), id="cut off"),
+        pytest.param(DEEP.encode(), id="deep lists"),
+        pytest.param(b'{"a":' * 200_000, id="deep objects"),
+        pytest.param(b"\xff\xfe\x00", id="not UTF-8"),
+        pytest.param(b"NaN", id="NaN"),
+        pytest.param(b'{"action": "embed", "texts": [NaN]}', id="a text NaN"),
+        pytest.param(b'{"action": "rerank", "query": "q", "documents": ["d"], "top_n": NaN}', id="top_n NaN"),
+    ],
+)
+def test_what_is_not_json_is_refused_before_the_handler(emulator: Emulator, payload: bytes) -> None:
+    before = alive(emulator)
+    raw = emulator.post(payload)
+    assert json.loads(raw)["errorType"] == "Runtime.UnmarshalError"
+    assert_small_and_silent(raw)
+    assert alive(emulator) == before
+
+
+def test_an_answer_past_the_limit_is_refused_before_lambda_ends_the_process(emulator: Emulator) -> None:
+    before = alive(emulator)
+    texts = [f"text {index}" for index in range(1500)]
+    answer = emulator.invoke({"action": "embed", "texts": texts})
+    assert answer["error"]["code"] == "response_too_large"
+    answer = emulator.invoke(http_event(json.dumps({"input": texts})))
+    assert (answer["statusCode"], body_of(answer)["error"]["code"]) == (413, "response_too_large")
+    assert alive(emulator) == before
+    assert (
+        len(emulator.invoke({"action": "embed", "texts": texts, "encoding": "base64"})["embeddings"]) == 1500
+    )
+
+
+def test_sqs_messages_that_are_no_events_are_reported_as_failed_not_lost(emulator: Emulator) -> None:
+    records = [{"messageId": f"id-{index}", "eventSource": "aws:sqs", "body": SECRET} for index in range(3)]
+    answer = emulator.invoke({"Records": records})
+    assert answer == {"batchItemFailures": [{"itemIdentifier": f"id-{index}"} for index in range(3)]}
+
+
+# Deployments
+
+
+def test_one_line_for_the_cold_start_and_one_for_each_invocation(rie: Path, minilm: Path) -> None:
+    with Emulator({"MODEL_DIR": str(minilm)}) as emulator:
+        emulator.invoke({"action": "embed", "texts": [SECRET, "two"]})
+        emulator.invoke(http_event(json.dumps({"input": SECRET})))
+        emulator.invoke({"action": SECRET})
+        lines, everything = emulator.log, "\n".join(emulator.stdout) + emulator.errors
+    assert [line["event"] for line in lines] == ["cold_start", "invocation", "invocation", "invocation"]
+    assert {"interpreter", "imports", "sessions", "tokenizers", "app", "total"} <= set(lines[0]["phases_ms"])
+    assert [line["cold"] for line in lines[1:]] == [True, False, False]
+    assert [(line["door"], line["items"], line["outcome"]) for line in lines[1:]] == [
+        ("direct", 2, "ok"),
+        ("http", 1, "200"),
+        ("direct", 0, "unknown_action"),
+    ]
+    assert all(line["request_id"] and line["milliseconds"] > 0 for line in lines[1:])
+    assert SECRET not in everything
+
+
+def test_what_init_does_not_preload_opens_on_first_use(rie: Path, minilm: Path) -> None:
+    with Emulator({"MODEL_DIR": str(minilm), "PRELOAD": ""}) as emulator:
+        assert emulator.invoke({"action": "ping"}) == {"ok": True}
+        assert "sessions" not in emulator.log[0]["phases_ms"]
+        assert_vectors(emulator.invoke(GOOD)["embeddings"], GOOD["texts"])  # type: ignore[arg-type]
+        assert emulator.invoke(read_event("http-v2-embed.json"))["statusCode"] == 200
+
+
+def test_a_function_without_a_reranker_says_so(rie: Path, minilm: Path) -> None:
+    with Emulator({"MODEL_DIR": str(minilm), "MODELS": "embedding"}) as emulator:
+        answer = emulator.invoke(read_event("direct-rerank.json"))
+        assert answer["error"]["code"] == "model_unavailable"
+        assert emulator.invoke(read_event("http-v2-rerank.json"))["statusCode"] == 404
+        assert alive(emulator)
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"MODEL_DIR": "/nowhere"}, "manifest.json"),
+        ({"PRELOAD": "everything"}, "PRELOAD must be"),
+        ({"INFERENCE_THREADS": "many"}, "INFERENCE_THREADS must be"),
+    ],
+)
+def test_a_function_that_cannot_start_says_why(rie: Path, environment: dict[str, str], told: str) -> None:
+    with Emulator(environment) as emulator:
+        try:
+            answer = json.dumps(emulator.invoke({"action": "ping"}))
+        except EmulatorError as error:
+            answer = str(error)
+        assert told in answer + "\n".join(emulator.stdout)
+
+
+# Helpers
+
+
+def alive(emulator: Emulator) -> int:
+    """The process id of the function, after a request that it answers well."""
+    assert_vectors(emulator.invoke(GOOD)["embeddings"], GOOD["texts"])  # type: ignore[arg-type]
+    pid = emulator.runtime_pid
+    assert pid is not None
+    return pid
+
+
+def assert_small_and_silent(raw: bytes) -> None:
+    assert len(raw) < ERROR_BYTES
+    assert SECRET.encode() not in raw

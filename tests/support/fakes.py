@@ -1,0 +1,197 @@
+"""A runtime without files: models whose outputs can be told from their inputs, for tests of the doors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lambda_app.bundle import Bundle, ModelInfo, Quantization, RerankKind
+from lambda_app.coldstart.clock import PhaseClock
+from lambda_app.coldstart.logs import JsonLog
+from lambda_app.dispatch import Dispatcher
+from lambda_app.limits import Limits
+from lambda_app.models.embedder import EmbedOutput, InputType
+from lambda_app.models.inference import Checkpoint, OnTruncated
+from lambda_app.models.reranker import RerankOutput
+from lambda_app.models.tokenizer.tokenizer import Token
+from lambda_app.service.service import Service
+from lambda_app.settings import Settings
+
+DIMENSIONS = 4
+
+
+def model_info(role: str, **changes: Any) -> ModelInfo:
+    """A description that needs no files."""
+    fields: dict[str, Any] = {
+        "role": role,
+        "directory": Path("nowhere") / role,
+        "id": f"test/{role}",
+        "source": {"kind": "test", "revision": "0" * 40},
+        "architecture": "bert",
+        "hidden_size": DIMENSIONS,
+        "dimensions": DIMENSIONS,
+        "matryoshka": (),
+        "max_tokens": 16,
+        "pooling": "mean",
+        "prompts": {"query": "query: ", "passage": "passage: "},
+        "activation": "sigmoid" if role == "reranker" else None,
+        "quantization": Quantization("int8", 7, ("avx2",), False),
+        "tokenizer_kind": "library",
+        "pad_token_id": 0,
+        "inputs": ("input_ids", "attention_mask"),
+        "tensors": (),
+        "files": (),
+        "parity": {},
+        "fingerprint": f"sha256:{role}",
+    }
+    return ModelInfo(**(fields | changes))
+
+
+@dataclass
+class FakeEmbedder:
+    """A vector that depends on the length of the text and on its role; one token a character."""
+
+    model: ModelInfo = field(default_factory=lambda: model_info("embedding"))
+    fill: float | None = None
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        input_type: InputType,
+        *,
+        cut: str = "end",
+        max_tokens: int | None = None,
+        on_truncated: OnTruncated | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> EmbedOutput:
+        self.asked = {"cut": cut, "max_tokens": max_tokens}
+        most = min(self.model.max_tokens, max_tokens or self.model.max_tokens)
+        cut_texts = tuple(index for index, text in enumerate(texts) if len(text) > most)
+        if cut_texts and on_truncated is not None:
+            on_truncated(cut_texts)
+        if checkpoint is not None:
+            checkpoint(0)
+        role = {"query": 1.0, "passage": 2.0, "none": 3.0}[input_type]
+        rows = [[float(len(text)), role, 1 / 3, self.fill or 0.0] for text in texts]
+        vectors = np.array(rows, dtype=np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return EmbedOutput(vectors, sum(map(len, texts)), cut_texts)
+
+    def tokens(self, texts: Sequence[str], input_type: InputType, *, special: bool) -> list[list[Token]]:
+        around = [Token(0, "[CLS]", True)] if special else []
+        return [[*around, *(Token(ord(letter), letter, False) for letter in text)] for text in texts]
+
+
+@dataclass
+class FakeReranker:
+    """The logit is the number of query characters that the document shares, minus one."""
+
+    model: ModelInfo = field(default_factory=lambda: model_info("reranker"))
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    def score(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        cut: str = "end",
+        document_tokens: int | None = None,
+        on_truncated: OnTruncated | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> RerankOutput:
+        self.asked = {"cut": cut, "document_tokens": document_tokens}
+        most = min(self.model.max_tokens, document_tokens or self.model.max_tokens)
+        cut_texts = tuple(index for index, text in enumerate(documents) if len(text) > most)
+        if cut_texts and on_truncated is not None:
+            on_truncated(cut_texts)
+        if checkpoint is not None:
+            checkpoint(0)
+        logits = [len(set(query) & set(document)) - 1.0 for document in documents]
+        return RerankOutput(np.array(logits, dtype=np.float32), sum(map(len, documents)), cut_texts)
+
+
+class FakeRuntime:
+    """What the service asks of a runtime."""
+
+    def __init__(self, settings: Settings, rerank_kind: RerankKind = "cross-encoder") -> None:
+        self.settings = settings
+        self.clock = PhaseClock()
+        self.threads = 1
+        self.embedder = FakeEmbedder()
+        self.reranker = FakeReranker()
+        reranker = self.reranker.model if rerank_kind == "cross-encoder" else None
+        self.bundle = Bundle(Path("nowhere"), {}, self.embedder.model, reranker, rerank_kind)
+
+    def serves(self, role: str) -> bool:
+        return self.settings.models is None or role in self.settings.models
+
+
+@dataclass
+class Context:
+    """Lambda's context object, as far as the function reads it."""
+
+    aws_request_id: str = "request-1"
+    seconds: float = 30.0
+    started: float = field(default_factory=time.monotonic)
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int((self.seconds - (time.monotonic() - self.started)) * 1000)
+
+
+def fake_service(
+    environ: Mapping[str, str] | None = None,
+    *,
+    limits: Limits | None = None,
+    rerank_kind: RerankKind = "cross-encoder",
+) -> Service:
+    """A service over fake models."""
+    runtime = FakeRuntime(Settings.from_env(environ or {}), rerank_kind)
+    return Service(runtime, limits)  # type: ignore[arg-type]  # the part of a runtime that a service uses
+
+
+def fake_dispatcher(
+    environ: Mapping[str, str] | None = None,
+    *,
+    limits: Limits | None = None,
+    rerank_kind: RerankKind = "cross-encoder",
+) -> Dispatcher:
+    """The whole handler over fake models."""
+    settings = Settings.from_env(environ or {})
+    service = fake_service(environ, limits=limits, rerank_kind=rerank_kind)
+    return Dispatcher(service, settings, JsonLog(settings.log_level), PhaseClock())
+
+
+def http_v2(
+    path: str, body: Any = None, *, method: str | None = None, headers: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """An HTTP API (payload 2.0) event; ``body`` is sent as it is when it is a string or None."""
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {"content-type": "application/json", "host": "id.execute-api.example", **(headers or {})},
+        "requestContext": {
+            "http": {
+                "method": method or ("GET" if body is None else "POST"),
+                "path": path,
+                "sourceIp": "192.0.2.1",
+            },
+            "stage": "$default",
+            "requestId": "gateway-1",
+        },
+        "body": body if body is None or isinstance(body, str) else _dump(body),
+        "isBase64Encoded": False,
+    }
+
+
+def _dump(value: Any) -> str:
+    import json
+
+    return json.dumps(value)

@@ -1,0 +1,1 @@
+"""Tests of modules, in this process or a child of it."""

@@ -1,0 +1,112 @@
+"""Every route with whatever its fields may hold: an answer, or a typed error, small and without the input."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lambda_app.api.http.app import POSTS
+from lambda_app.limits import ERROR_BYTES
+from tests.support.fakes import Context, fake_dispatcher, http_v2
+from tests.unit.app.test_dispatch import JSON_VALUES
+
+DISPATCHER = fake_dispatcher({"LOG_LEVEL": "ERROR"})
+MARKER = "MARKER-7281"
+PATHS = [post.path for post in POSTS]
+# What any family's clients send, some of it on the wrong route.
+FIELDS = {
+    "input": st.just("a") | st.lists(st.text(max_size=4), max_size=3),
+    "inputs": st.just("a") | st.lists(st.text(max_size=4), max_size=3),
+    "texts": st.lists(st.text(max_size=4), max_size=3),
+    "query": st.text(max_size=4),
+    "documents": st.lists(
+        st.text(max_size=4) | st.fixed_dictionaries({"text": st.text(max_size=4)}), max_size=3
+    ),
+    "images": st.lists(st.text(max_size=4), max_size=1),
+    "model": st.sampled_from(["m", "e5-base-v2:query", "e5-base-v2:passage"]),
+    "encoding_format": st.sampled_from(["float", "base64"]),
+    "embedding_types": st.lists(st.sampled_from(["float", "int8", "uint8", "binary", "ubinary", "base64"])),
+    "embedding_type": st.sampled_from(["float", "base64", "binary"]),
+    "dimensions": st.integers(-1, 5),
+    "output_dimension": st.integers(-1, 5),
+    "output_dtype": st.sampled_from(["float", "int8", "binary"]),
+    "input_type": st.sampled_from(["query", "document", "search_query", "search_document", "none"]),
+    "task": st.sampled_from(["retrieval.query", "retrieval.passage"]),
+    "prompt_name": st.sampled_from(["query", "passage", "none"]),
+    "truncate": st.sampled_from(["NONE", "START", "END"]) | st.booleans(),
+    "truncation": st.booleans(),
+    "truncation_direction": st.sampled_from(["Left", "right"]),
+    "normalize": st.booleans(),
+    "raw_scores": st.booleans(),
+    "return_text": st.booleans(),
+    "return_documents": st.booleans(),
+    "add_special_tokens": st.booleans(),
+    "max_tokens_per_doc": st.integers(-1, 20),
+    "max_chunks_per_doc": st.integers(-1, 20),
+    "top_n": st.integers(-1, 5),
+    "top_k": st.integers(-1, 5),
+    "user": st.text(max_size=4),
+}
+BODIES = st.fixed_dictionaries({}, optional={name: value | JSON_VALUES for name, value in FIELDS.items()})
+
+
+def checked(path: str, body: Any, **options: Any) -> int:
+    answer = DISPATCHER(http_v2(path, body, method="POST", **options), Context())
+    status = int(answer["statusCode"])
+    assert status < 500, answer
+    text = answer["body"]
+    text.encode("utf-8")
+    json.loads(text)
+    if status != 200:
+        assert len(json.dumps(answer)) < ERROR_BYTES
+        assert MARKER not in json.dumps(answer)
+    return status
+
+
+@pytest.mark.parametrize("path", PATHS)
+@given(body=BODIES)
+@settings(max_examples=150, deadline=None)
+def test_any_fields(path: str, body: dict[str, Any]) -> None:
+    checked(path, json.dumps(body))
+
+
+@pytest.mark.parametrize("path", PATHS)
+@given(body=JSON_VALUES.map(json.dumps) | st.text(max_size=30) | st.binary(max_size=30).map(repr))
+@settings(max_examples=60, deadline=None)
+def test_any_body(path: str, body: str) -> None:
+    checked(path, body)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", sorted(FIELDS))
+def test_a_value_of_the_wrong_shape_is_not_repeated(path: str, name: str) -> None:
+    """A large body of wrong types gets a small answer, and nothing of it comes back."""
+    good: dict[str, Any] = {"input": "a", "inputs": "a", "texts": ["a"], "query": "a", "documents": ["a"]}
+    if path == "/similarity":
+        good["inputs"] = {"source_sentence": "a", "sentences": ["a"]}
+    deep: Any = {MARKER: [{MARKER: [MARKER] * 10}] * 2_000}
+    for wrong in (deep, [deep], {"text": deep}, MARKER, [MARKER, 1], {MARKER: 1}):
+        body = {**good, name: wrong}
+        answer = DISPATCHER(http_v2(path, json.dumps(body)), Context())
+        if answer["statusCode"] != 200:
+            assert answer["statusCode"] < 500
+            assert len(json.dumps(answer)) < ERROR_BYTES
+            assert MARKER not in json.dumps(answer)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@given(
+    headers=st.dictionaries(
+        st.sampled_from(
+            ["content-type", "accept", "content-length", "host", "x-forwarded-port", "expect", "é"]
+        ),
+        JSON_VALUES,
+    )
+)
+@settings(max_examples=25, deadline=None)
+def test_any_headers(path: str, headers: dict[str, Any]) -> None:
+    assert checked(path, "{", headers=headers) in {400, 422}

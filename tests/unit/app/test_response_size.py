@@ -1,0 +1,81 @@
+"""An answer one byte around what its envelope holds, for every front door."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from lambda_app.limits import ALB_RESPONSE_BYTES, ERROR_BYTES, LAMBDA_RESPONSE_BYTES, Limits
+from tests.support.fakes import Context, fake_dispatcher, http_v2
+
+DISPATCHER = fake_dispatcher(
+    {"LOG_LEVEL": "ERROR"}, limits=Limits(text_characters=2**23, total_characters=2**23)
+)
+
+
+def rest(**changes: Any) -> dict[str, Any]:
+    return {
+        "resource": "/{proxy+}",
+        "path": "/v1/rerank",
+        "httpMethod": "POST",
+        "headers": {"content-type": "application/json"},
+        "requestContext": {"stage": "prod", "path": "/prod/v1/rerank"},
+        "isBase64Encoded": False,
+        **changes,
+    }
+
+
+BALANCER = {"elb": {"targetGroupArn": "arn"}}
+ENVELOPES = {
+    "HTTP API": (http_v2("/v1/rerank", ""), LAMBDA_RESPONSE_BYTES),
+    "REST API": (rest(), LAMBDA_RESPONSE_BYTES),
+    "REST API, payload 1.0": (rest(version="1.0"), LAMBDA_RESPONSE_BYTES),
+    "Function URL": (
+        {
+            **http_v2("/v1/rerank", ""),
+            "requestContext": {**http_v2("/v1/rerank", "")["requestContext"], "apiId": "url"},
+        },
+        LAMBDA_RESPONSE_BYTES,
+    ),
+    "load balancer": (rest(requestContext=BALANCER), ALB_RESPONSE_BYTES),
+    "load balancer, several values": (
+        rest(requestContext=BALANCER, headers=None, multiValueHeaders={"host": ["lb.example"]}),
+        ALB_RESPONSE_BYTES,
+    ),
+}
+
+
+def answered(event: dict[str, Any], document: str) -> tuple[int, int, Any]:
+    """Status, bytes of the whole answer, and its body."""
+    body = json.dumps({"query": "q", "documents": [document], "return_documents": True})
+    answer = DISPATCHER({**event, "body": body}, Context())
+    return answer["statusCode"], len(json.dumps(answer)), json.loads(answer["body"])
+
+
+@pytest.mark.parametrize("filler", ["x", '"', "語"], ids=["plain", "quotes", "escaped"])
+@pytest.mark.parametrize("name", ENVELOPES)
+def test_one_byte_around_the_limit(name: str, filler: str) -> None:
+    event, limit = ENVELOPES[name]
+    small = [answered(event, filler * count)[1] for count in (1_000, 2_000)]
+    each = (small[1] - small[0]) // 1_000
+    # Near the limit, where the content-length has all its digits, every letter weighs the same.
+    count = (limit - 10_000) // each
+    status, size, _ = answered(event, filler * count)
+    assert status == 200
+    count += (limit - size) // each
+    status, size, _ = answered(event, filler * count)
+    assert status == 200
+    # Plain letters fill what is left; a document that comes back twice in an answer takes two bytes a letter.
+    step = answered(event, filler * count + "x")[1] - size
+    if step < 0:
+        step = limit - size + 1
+    letters = (limit - size) // step
+    status, size, _ = answered(event, filler * count + "x" * letters)
+    assert status == 200
+    assert limit - size < step <= 2
+    status, size, body = answered(event, filler * count + "x" * (letters + 1))
+    assert status == 413
+    assert size < ERROR_BYTES
+    assert body["error"]["code"] == "response_too_large"

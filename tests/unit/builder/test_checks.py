@@ -1,0 +1,165 @@
+"""A model's own files against the config: every contradiction is an error that says what contradicts what."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from builder.checks.checks import check_embedder, check_reranker
+from builder.config.config import EmbeddingConfig, RerankerConfig
+from builder.config.source_spec import LocalSource
+from builder.errors import BuildError, ModelMismatchError
+from builder.sources.source import fetch
+from tests.conftest import TinySources
+from tests.support.tiny_models import MAX_TOKENS, change_json, write_json, write_modules
+from tests.support.tokenizers_factory import with_added_token
+
+E5_PROMPTS = {"query": "query: ", "passage": "passage: "}
+
+
+def embedding(path: Path) -> EmbeddingConfig:
+    return EmbeddingConfig(LocalSource(path), "tiny", "mean", MAX_TOKENS, {}, (), False)
+
+
+def reranker(path: Path) -> RerankerConfig:
+    return RerankerConfig(LocalSource(path), "tiny", "sigmoid", MAX_TOKENS)
+
+
+@pytest.fixture
+def embedder(tiny_sources: TinySources, tmp_path: Path) -> Path:
+    return shutil.copytree(tiny_sources.embedder, tmp_path / "embedder")
+
+
+@pytest.fixture
+def cross_encoder(tiny_sources: TinySources, tmp_path: Path) -> Path:
+    return shutil.copytree(tiny_sources.xlmr_reranker, tmp_path / "reranker")
+
+
+def test_what_agrees(tiny_sources: TinySources, tmp_path: Path) -> None:
+    found = check_embedder(fetch(LocalSource(tiny_sources.embedder), tmp_path), embedding(tmp_path))
+    assert (found.name, found.hidden_size, found.heads, found.pad_token_id) == ("bert", 32, 4, 0)
+    for path, pad in ((tiny_sources.bert_reranker, 0), (tiny_sources.xlmr_reranker, 1)):
+        assert check_reranker(fetch(LocalSource(path), tmp_path), reranker(path)).pad_token_id == pad
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        (lambda path: write_modules(path, pooling="cls_token"), "pooling_mismatch", "pools by 'cls'"),
+        (lambda path: write_modules(path, pooling="none"), "pooling_mismatch", "pools by 'nothing'"),
+        (
+            lambda path: write_json(path, "1_Pooling/config.json", {"pooling_mode": "lasttoken"}),
+            "pooling_mismatch",
+            "pools by 'last'",
+        ),
+        (lambda path: write_modules(path, normalize=False), "pooling_mismatch", "write normalize = true"),
+        (
+            lambda path: write_json(path, "config_sentence_transformers.json", {"prompts": E5_PROMPTS}),
+            "prompts_mismatch",
+            "query prompt 'query: ', the config says ''",
+        ),
+        (
+            lambda path: write_json(path, "sentence_bert_config.json", {"max_seq_length": 32}),
+            "max_tokens_mismatch",
+            r"takes 32 tokens \(sentence_bert_config.json\)",
+        ),
+        (
+            lambda path: write_json(path, "tokenizer_config.json", {"model_max_length": 16}),
+            "max_tokens_mismatch",
+            "takes 16 tokens",
+        ),
+        (
+            lambda path: change_json(path, "config.json", max_position_embeddings=48),
+            "max_tokens_mismatch",
+            "takes 48 tokens",
+        ),
+        (
+            lambda path: change_json(path, "config.json", architectures=["BertForSequenceClassification"]),
+            "wrong_task",
+            "did you mean it as the reranker",
+        ),
+        (
+            lambda path: change_json(path, "config.json", auto_map={"AutoModel": "modeling.Custom"}),
+            "remote_code",
+            "auto_map",
+        ),
+        (
+            lambda path: change_json(path, "config.json", vocab_size=77),
+            "vocabulary_mismatch",
+            "vocab_size 77",
+        ),
+        (lambda path: change_json(path, "config.json", hidden_size=None), "unsupported_model", "config.json"),
+    ],
+)
+def test_embedders_that_contradict(
+    embedder: Path, tmp_path: Path, change: Callable[[Path], None], code: str, message: str
+) -> None:
+    change(embedder)
+    files = fetch(LocalSource(embedder), tmp_path)
+    with pytest.raises(ModelMismatchError, match=message) as caught:
+        check_embedder(files, embedding(embedder))
+    assert caught.value.code == code
+
+
+def test_prompts_that_agree_or_are_not_declared(embedder: Path, tmp_path: Path) -> None:
+    config = replace(embedding(embedder), prompts=E5_PROMPTS)
+    check_embedder(fetch(LocalSource(embedder), tmp_path), config)
+    for declared in (E5_PROMPTS, {"query": "", "document": ""}, {"other": "x: "}, None):
+        write_json(embedder, "config_sentence_transformers.json", {"prompts": declared})
+        check_embedder(fetch(LocalSource(embedder), tmp_path), config)
+    write_json(embedder, "config_sentence_transformers.json", {"prompts": {"document": "text: "}})
+    with pytest.raises(ModelMismatchError, match="document prompt 'text: '"):
+        check_embedder(fetch(LocalSource(embedder), tmp_path), config)
+
+
+def test_a_tokenizer_with_more_tokens_than_embeddings(embedder: Path, tmp_path: Path) -> None:
+    tokenizer = embedder / "tokenizer.json"
+    specification = with_added_token(tokenizer.read_text(encoding="utf-8"), "<added later>", special=True)
+    tokenizer.write_text(specification, encoding="utf-8")
+    with pytest.raises(ModelMismatchError, match="do not belong together") as caught:
+        check_embedder(fetch(LocalSource(embedder), tmp_path), embedding(embedder))
+    assert caught.value.code == "vocabulary_mismatch"
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        ({"id2label": {"0": "NO", "1": "YES"}}, "wrong_task", "2 labels"),
+        ({"id2label": None}, "wrong_task", "2 labels"),
+        ({"architectures": ["XLMRobertaModel"]}, "wrong_task", "XLMRobertaModel"),
+        ({"architectures": None}, "wrong_task", "not given"),
+        ({"auto_map": {"AutoModel": "m.M"}}, "remote_code", "auto_map"),
+        (
+            {"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"},
+            "activation_mismatch",
+            "'identity'",
+        ),
+        (
+            {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}},
+            "activation_mismatch",
+            "'identity'",
+        ),
+        # Position ids of XLM-R begin behind the padding id: 64 positions are 62 tokens.
+        ({"max_position_embeddings": 64}, "max_tokens_mismatch", "takes 62 tokens"),
+    ],
+)
+def test_cross_encoders_that_contradict(
+    cross_encoder: Path, tmp_path: Path, change: dict[str, object], code: str, message: str
+) -> None:
+    change_json(cross_encoder, "config.json", **change)
+    files = fetch(LocalSource(cross_encoder), tmp_path)
+    with pytest.raises(ModelMismatchError, match=message) as caught:
+        check_reranker(files, reranker(cross_encoder))
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("name", ["config.json", "modules.json", "tokenizer.json", "1_Pooling/config.json"])
+@pytest.mark.parametrize("content", ["{", "3", "[1]", "", "null"])
+def test_damaged_files_are_errors_of_ours(embedder: Path, tmp_path: Path, name: str, content: str) -> None:
+    (embedder / name).write_text(content)
+    if (name, content) == ("modules.json", "null"):
+        return  # as good as no modules
+    with pytest.raises(BuildError):
+        check_embedder(fetch(LocalSource(embedder), tmp_path), embedding(embedder))

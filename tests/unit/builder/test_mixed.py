@@ -1,0 +1,153 @@
+"""The scheme that differs by product: how it is searched for, recorded, and made again."""
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from builder import pipeline
+from builder.config.config import BuildConfig, Overrides, load_config
+from builder.errors import ConfigError
+from builder.inputs import gather_inputs
+from builder.pipeline import BuiltModel
+from builder.progress import Progress
+from builder.quantization.mixed import fidelity, replay
+from lambda_app.bundle import Bundle
+from tests.conftest import TinySources
+from tests.support.tiny_models import config_text
+
+PRODUCTS = 8  # two layers of four
+
+
+def build(directory: Path, source: Path, extra: str) -> tuple[BuiltModel, str]:
+    """The built model, and what was said meanwhile."""
+    directory.mkdir()
+    said = io.StringIO()
+    config = read(directory, config_text(embedding=str(source), quantization="mixed", parity="warn") + extra)
+    inputs = gather_inputs(config, directory / "cache", Progress(io.StringIO()))
+    (built,) = pipeline.build(config, inputs, directory / "models", Progress(said))
+    return built, said.getvalue()
+
+
+def read(directory: Path, text: str) -> BuildConfig:
+    path = directory / "models.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(path, Overrides(), {"MODEL_EMULATION": "off"})
+
+
+def counts(assignment: Mapping[str, str] | None) -> dict[str, int]:
+    assert assignment is not None
+    found = list(assignment.values())
+    return {scheme: found.count(scheme) for scheme in ("int8", "int8-block", "fp32")}
+
+
+@pytest.fixture(scope="module")
+def searched(tiny_sources: TinySources, tmp_path_factory: pytest.TempPathFactory) -> tuple[BuiltModel, str]:
+    return build(
+        tmp_path_factory.mktemp("mixed") / "searched",
+        tiny_sources.embedder,
+        "[mixed]\nmin_fidelity = 0.99997\n",
+    )
+
+
+def operators(bundle: Path) -> list[str]:
+    graph = onnx.load(str(bundle / "embedding" / "model.onnx"), load_external_data=False).graph
+    return [node.op_type for node in graph.node]
+
+
+def test_as_many_products_are_finer_as_it_takes(
+    searched: tuple[BuiltModel, str], tiny_sources: TinySources, tmp_path: Path
+) -> None:
+    built, said = searched
+    found = counts(built.assignment)
+    assert sum(found.values()) == PRODUCTS
+    assert 0 < found["int8"] < PRODUCTS
+    assert f"mixed: {PRODUCTS - found['int8']} of {PRODUCTS} products finer" in said
+    coarse, _ = build(tmp_path / "coarse", tiny_sources.embedder, "[mixed]\nmin_fidelity = 0.5\n")
+    assert counts(coarse.assignment)["int8"] == PRODUCTS
+    fine, said = build(tmp_path / "fine", tiny_sources.embedder, "[mixed]\nmin_fidelity = 1.0\n")
+    assert counts(fine.assignment) == {"int8": 0, "int8-block": 6, "fp32": 2}
+    assert "less than the 1 asked for" in said
+    cosines = [one.info.parity["mean_cosine"] for one in (coarse, built, fine)]
+    assert cosines == sorted(cosines)
+    assert cosines[0] < cosines[1]
+
+
+def test_the_graph_is_what_the_assignment_says(searched: tuple[BuiltModel, str]) -> None:
+    built, _ = searched
+    # The bundle has moved from where it was built.
+    found, nodes = counts(built.assignment), operators(built.info.directory.parents[1] / "models")
+    assert nodes.count("MatMulNBits") == found["int8-block"]
+    assert nodes.count("Attention") == found["fp32"]
+    assert nodes.count("QAttention") + nodes.count("Attention") == 2
+    assert built.info.quantization.prepack
+
+
+def test_a_recorded_assignment_is_made_again(
+    searched: tuple[BuiltModel, str], tiny_sources: TinySources, tmp_path: Path
+) -> None:
+    built, _ = searched
+    assert built.assignment is not None
+    again, said = build(
+        tmp_path / "again", tiny_sources.embedder, replay("embedding", built.assignment) + "\n"
+    )
+    assert again.assignment == built.assignment
+    assert again.info.files == built.info.files
+    assert "fidelity" not in said
+    manifest = json.loads((tmp_path / "again" / "models" / "manifest.json").read_text())
+    assert manifest["build"]["mixed"] == {"embedding": built.assignment}
+    assert "[mixed.embedding]" in pipeline.summary([again], Progress(io.StringIO()))
+    Bundle.open(tmp_path / "again" / "models")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [('"/nowhere" = "int8-block"', "no product '/nowhere'"), ("{name} = 'fp32'", "expected")],
+)
+def test_an_assignment_for_another_model_is_refused(
+    searched: tuple[BuiltModel, str], tiny_sources: TinySources, tmp_path: Path, line: str, told: str
+) -> None:
+    assert searched[0].assignment is not None
+    matmul = next(name for name in searched[0].assignment if "dense" in name)
+    extra = "[mixed.embedding]\n" + line.replace("{name}", json.dumps(matmul)) + "\n"
+    with pytest.raises(ConfigError, match=told):
+        build(tmp_path / "other", tiny_sources.embedder, extra)
+    assert not (tmp_path / "other" / "models").exists()
+
+
+def test_config_errors_name_the_key(tmp_path: Path) -> None:
+    text = config_text(embedding="./somewhere", quantization="mixed")
+    for extra, told in (
+        ("[mixed]\nmin_fidelity = 2\n", "min_fidelity"),
+        ("[mixed]\nleast = 0.9\n", "unknown key 'least'"),
+        ('[mixed.embedding]\na = "int3"\n', "expected one of int8, int8-block, fp32"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            read(tmp_path, text + extra)
+
+
+def test_fidelity_of_vectors_and_of_logits() -> None:
+    vectors = np.eye(3, dtype=np.float32)
+    assert fidelity(vectors, vectors * 2) == pytest.approx(1)
+    assert fidelity(vectors, vectors[::-1]) == pytest.approx(1 / 3)
+    logits = np.array([[1.0], [2.0], [4.0]], np.float32)
+    assert fidelity(logits, logits * 3 + 1) == pytest.approx(1)
+    assert fidelity(logits, -logits) == pytest.approx(-1)
+
+
+def test_a_cross_encoder_keeps_its_logits(tiny_sources: TinySources, tmp_path: Path) -> None:
+    text = config_text(reranker=str(tiny_sources.xlmr_reranker), quantization="mixed", parity="warn")
+    config = read(tmp_path, text + "[mixed]\nmin_fidelity = 1.0\n")
+    inputs = gather_inputs(config, tmp_path / "cache", Progress(io.StringIO()))
+    said = io.StringIO()
+    (built,) = pipeline.build(config, inputs, tmp_path / "models", Progress(said))
+    assert counts(built.assignment) == {"int8": 0, "int8-block": 6, "fp32": 2}
+    assert built.info.parity["rank_agreement"] > 0.98
+    found = re.search(r"fidelity ([\d.]+) on the calibration texts", said.getvalue())
+    assert found
+    assert float(found[1]) > 0.99
