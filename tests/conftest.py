@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.tiny_sources import TinySources
+
 if TYPE_CHECKING:
     from lambda_app.bundle import Bundle
-
-
-class TinySources(NamedTuple):
-    """Directories of tiny models in Hugging Face layout; tests that change one copy it first."""
-
-    embedder: Path
-    bert_reranker: Path
-    xlmr_reranker: Path
 
 
 @pytest.fixture(scope="session")

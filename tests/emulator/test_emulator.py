@@ -4,62 +4,32 @@ from __future__ import annotations
 
 import base64
 import json
-import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from scripts.local.rie import ROOT, Emulator, EmulatorError
+from scripts.local.rie import Emulator, EmulatorError
 from tests.support.emulator_fixtures import MINILM
-from tests.support.golden_events import golden_vectors
+from tests.support.function_checks import (
+    DIMENSIONS,
+    EVENTS,
+    GOLDEN,
+    GOOD,
+    SECRET,
+    alive,
+    assert_small_and_silent,
+    assert_vectors,
+    body_of,
+    cosine,
+    http_event,
+    read_event,
+)
+from tests.support.mistakes import DEEP, direct_mistakes, http_mistakes
 
 pytestmark = [pytest.mark.emulator, pytest.mark.minilm]
 
-EVENTS = ROOT / "events"
-GOLDEN = golden_vectors()
-# Between the FP32 model in PyTorch and this INT8 bundle.
-MIN_COSINE = 0.97
 SCORE_TOLERANCE = 0.02
-DIMENSIONS = 384
-ERROR_BYTES = 4096
-SECRET = "xyzzy-caller-text"
-GOOD = {"action": "embed", "texts": ["Yellow fever is transmitted by mosquitoes."]}
-
-
-def read_event(name: str) -> Any:
-    return json.loads((EVENTS / name).read_text(encoding="utf-8"))
-
-
-def http_event(
-    body: str, path: str = "/v1/embeddings", method: str = "POST", **changes: Any
-) -> dict[str, Any]:
-    event = read_event("http-v2-embed.json")
-    event["rawPath"] = event["requestContext"]["http"]["path"] = path
-    event["requestContext"]["http"]["method"] = method
-    return {**event, "body": body, **changes}
-
-
-def body_of(answer: Any) -> Any:
-    assert answer["isBase64Encoded"] is False
-    return json.loads(answer["body"])
-
-
-def cosine(a: Any, b: Any) -> float:
-    return float(np.dot(np.asarray(a, np.float64), np.asarray(b, np.float64)))
-
-
-def assert_vectors(vectors: list[Any], texts: list[str]) -> None:
-    assert len(vectors) == len(texts)
-    for vector, text in zip(vectors, texts, strict=True):
-        floats = (
-            struct.unpack(f"<{DIMENSIONS}f", base64.b64decode(vector)) if isinstance(vector, str) else vector
-        )
-        assert len(floats) == DIMENSIONS
-        assert np.linalg.norm(floats) == pytest.approx(1, abs=1e-5)
-        assert cosine(floats, GOLDEN[text]) > MIN_COSINE
 
 
 def assert_scores(results: list[Any], key: str, query: str, documents: list[str], top_n: int) -> None:
@@ -252,59 +222,6 @@ def test_http_and_direct_answers_agree_value_for_value(emulator: Emulator) -> No
 
 # Bad input
 
-DEEP = "[" * 200_000 + "]" * 200_000
-SIX_MEGABYTES = 6_000_000
-
-
-def direct_mistakes() -> Iterator[tuple[str, Any, str]]:
-    """(name, event, code)"""
-    embed: dict[str, Any] = {"action": "embed"}
-    rerank: dict[str, Any] = {"action": "rerank", "query": "q", "documents": ["d"]}
-    yield "no texts", embed, "missing_field"
-    yield "empty list", {**embed, "texts": []}, "invalid_field"
-    yield "empty text", {**embed, "texts": ["a", ""]}, "invalid_text"
-    yield "texts a number", {**embed, "texts": 7}, "invalid_field"
-    yield "a text null", {**embed, "texts": [None]}, "invalid_field"
-    yield "lone surrogate", {**embed, "texts": [SECRET + "\ud800"]}, "invalid_text"
-    yield "NUL", {**embed, "texts": [SECRET + "\0"]}, "invalid_text"
-    yield "six megabytes", {**embed, "texts": [SECRET + "x" * (SIX_MEGABYTES - 200)]}, "limit_exceeded"
-    yield "a million empty texts", {**embed, "texts": [""] * 1_000_000}, "limit_exceeded"
-    yield "unknown role", {**embed, "texts": ["a"], "input_type": SECRET}, "invalid_field"
-    yield "unknown encoding", {**embed, "texts": ["a"], "encoding": SECRET}, "invalid_field"
-    yield "unknown field", {**embed, "texts": ["a"], SECRET: 1}, "unknown_field"
-    yield "unknown field with a lone surrogate", {**embed, "texts": ["a"], "\udc00": 1}, "unknown_field"
-    yield "no query", {"action": "rerank", "documents": ["d"]}, "missing_field"
-    yield "no documents", {"action": "rerank", "query": "q"}, "missing_field"
-    yield "a million empty documents", {**rerank, "documents": [""] * 1_000_000}, "limit_exceeded"
-    yield "empty document", {**rerank, "documents": [""]}, "invalid_text"
-    yield "wrapped number", {**rerank, "documents": [{"text": 3}]}, "invalid_field"
-    yield "top_n zero", {**rerank, "top_n": 0}, "invalid_field"
-    yield "top_n a string", {**rerank, "top_n": SECRET}, "invalid_field"
-    yield "query with a lone surrogate", {**rerank, "query": SECRET + "\udfff"}, "invalid_text"
-    yield "unknown action", {"action": SECRET}, "unknown_action"
-    yield "action a list", {"action": [SECRET]}, "unknown_action"
-    yield "action null", {"action": None}, "unknown_action"
-    yield "empty object", {}, "unsupported_event"
-    yield "null", None, "unsupported_event"
-    yield "a number", 12.5, "unsupported_event"
-    yield "a string", SECRET, "unsupported_event"
-    yield "a list", [SECRET], "unsupported_event"
-    yield (
-        "an S3 event",
-        {"Records": [{"eventSource": "aws:s3", "s3": {"object": {"key": SECRET}}}]},
-        "unsupported_event",
-    )
-    yield (
-        "an SNS event",
-        {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": SECRET}}]},
-        "unsupported_event",
-    )
-    yield (
-        "a Cognito trigger",
-        {"version": "1", "triggerSource": "PreSignUp_SignUp", "request": {}},
-        "unsupported_event",
-    )
-
 
 @pytest.mark.parametrize(
     ("event", "code"), [pytest.param(*rest, id=name) for name, *rest in direct_mistakes()]
@@ -318,57 +235,6 @@ def test_direct_mistakes_are_typed_and_harmless(emulator: Emulator, event: Any, 
     assert answer["error"]["code"] == code
     assert_small_and_silent(raw)
     assert alive(emulator) == before
-
-
-def http_mistakes() -> Iterator[tuple[str, Any, int, str]]:
-    """(name, event, status, code)"""
-
-    def post(value: Any, path: str = "/v1/embeddings") -> dict[str, Any]:
-        return http_event(json.dumps(value), path)
-
-    rerank = {"query": "q", "documents": ["d"]}
-    yield "no body", http_event(""), 400, "invalid_json"
-    yield "body null", {**http_event(""), "body": None}, 400, "invalid_json"
-    yield "not JSON", http_event("{" + SECRET), 400, "invalid_json"
-    yield "NaN", http_event('{"input": NaN}'), 400, "invalid_json"
-    yield "deep JSON", http_event(DEEP), 400, "invalid_json"
-    yield "deep JSON to rerank", http_event(DEEP, "/v1/rerank"), 400, "invalid_json"
-    yield "a very long number", http_event('{"input": ' + "9" * 10_000 + "}"), 400, "invalid_json"
-    yield "bad base64", http_event("%%%" + SECRET, isBase64Encoded=True), 400, "invalid_request"
-    yield (
-        "not UTF-8",
-        http_event(base64.b64encode(b"\xff\xfe").decode(), isBase64Encoded=True),
-        400,
-        "invalid_json",
-    )
-    yield "lone surrogate in the event", http_event('{"input": "' + SECRET + '\ud800"}'), 400, "invalid_json"
-    yield "lone surrogate in the JSON", http_event('{"input": "' + SECRET + '\\ud800"}'), 400, "invalid_text"
-    yield "NUL", post({"input": SECRET + "\0"}), 400, "invalid_text"
-    yield "a list", post([SECRET]), 400, "invalid_field"
-    yield "no input", post({}), 400, "missing_field"
-    yield "empty input", post({"input": []}), 400, "invalid_field"
-    yield "empty text", post({"input": ""}), 400, "invalid_text"
-    yield "token ids", post({"input": [[1, 2, 3]]}), 400, "invalid_field"
-    yield "wrong type", post({"input": {SECRET: 1}}), 400, "invalid_field"
-    yield "unknown field", post({"input": "a", SECRET: 1}), 400, "unknown_field"
-    yield "wrong dimensions", post({"input": "a", "dimensions": 5}), 400, "invalid_field"
-    yield "five megabytes", post({"input": SECRET + "x" * 5_000_000}), 413, "limit_exceeded"
-    yield (
-        "a million empty documents",
-        post({"query": "q", "documents": [""] * 1_000_000}, "/v1/rerank"),
-        413,
-        "limit_exceeded",
-    )
-    yield "top_n zero", post({**rerank, "top_n": 0}, "/v1/rerank"), 400, "invalid_field"
-    yield "no such route", http_event("", "/" + SECRET), 404, "not_found"
-    yield "wrong method", http_event("", "/v1/rerank", "DELETE"), 405, "method_not_allowed"
-    yield (
-        "odd host",
-        http_event("{", headers={"host": "a:b:c", "x-forwarded-port": "abc"}),
-        400,
-        "invalid_json",
-    )
-    yield "headers null", http_event("{", headers=None), 400, "invalid_json"
 
 
 @pytest.mark.parametrize(
@@ -480,19 +346,3 @@ def test_a_function_that_cannot_start_says_why(rie: Path, environment: dict[str,
         except EmulatorError as error:
             answer = str(error)
         assert told in answer + "\n".join(emulator.stdout)
-
-
-# Helpers
-
-
-def alive(emulator: Emulator) -> int:
-    """The process id of the function, after a request that it answers well."""
-    assert_vectors(emulator.invoke(GOOD)["embeddings"], GOOD["texts"])  # type: ignore[arg-type]
-    pid = emulator.runtime_pid
-    assert pid is not None
-    return pid
-
-
-def assert_small_and_silent(raw: bytes) -> None:
-    assert len(raw) < ERROR_BYTES
-    assert SECRET.encode() not in raw

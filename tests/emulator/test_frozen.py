@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from scripts.local.rie import Emulator
-from tests.emulator.test_emulator import GOOD, alive, assert_vectors, body_of, http_event
+from tests.support.function_checks import GOOD, alive, assert_vectors, body_of, http_event
 
 pytestmark = [pytest.mark.emulator, pytest.mark.minilm]
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from scripts.local.rie import HANDLER, HOST, ROOT, Emulator
-from tests.emulator.test_emulator import GOOD, assert_vectors, read_event
+from tests.support.function_checks import GOOD, assert_vectors, read_event
 
 pytestmark = pytest.mark.minilm
 

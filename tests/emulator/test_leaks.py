@@ -11,8 +11,9 @@ import pytest
 
 from lambda_app.api.http.app import POSTS
 from scripts.local.rie import ROOT, Emulator
-from tests.emulator.test_emulator import SECRET, direct_mistakes, http_mistakes
 from tests.support.fakes import http_v2
+from tests.support.function_checks import SECRET
+from tests.support.mistakes import direct_mistakes, http_mistakes
 
 pytestmark = [pytest.mark.emulator, pytest.mark.minilm]
 

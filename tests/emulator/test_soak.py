@@ -7,31 +7,27 @@ against PyTorch's own vectors where there are some.
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from builder.tokenizer.fuzz_corpus import fuzz_texts
 from lambda_app.coldstart.clock import PhaseClock
 from lambda_app.start import start
 from scripts.local.embedded_bundle import ensure_bundle
 from scripts.local.in_process import LocalContext
-from scripts.local.rie import ROOT, Emulator
-from tests.emulator.test_emulator import GOLDEN, MIN_COSINE, SECRET, cosine
-from tests.support.fakes import http_v2
+from scripts.local.rie import Emulator
+from tests.support.function_checks import GOLDEN, MIN_COSINE, cosine
+from tests.support.mixed_requests import DISTINCT, mixed_requests
 
 pytestmark = [pytest.mark.emulator, pytest.mark.minilm]
 
 REQUESTS = int(os.environ.get("SOAK_REQUESTS", "20000"))
-DISTINCT = 400
 # Two copies of the function agree to this: repacked weights sum in another order.
 TOLERANCE = 2e-4
 SAMPLES = 100
@@ -49,81 +45,6 @@ class Latency(NamedTuple):
 
     def __str__(self) -> str:
         return f"p50 {self.p50:.1f} ms, p99 {self.p99:.1f} ms, ratio {self.p99 / self.p50:.2f}"
-
-
-def texts_for(generator: random.Random) -> Callable[[], list[str]]:
-    corpus = [text for text in fuzz_texts(500, 7) if text and "\0" not in text] + list(GOLDEN)
-
-    def some() -> list[str]:
-        return generator.sample(corpus, generator.randint(1, 8))
-
-    return some
-
-
-def mixed_requests(count: int) -> Iterator[Any]:
-    """Requests of every door and family in turn, some of them mistakes."""
-    generator = random.Random(1)
-    some = texts_for(generator)
-    events = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "events").iterdir())]
-    events = [event for event in events if not (isinstance(event, dict) and event.get("action") == "info")]
-
-    def embed(**fields: Any) -> dict[str, Any]:
-        return {
-            "action": "embed",
-            "texts": some(),
-            "input_type": generator.choice(["query", "passage"]),
-            **fields,
-        }
-
-    def rerank(field: str = "documents") -> dict[str, Any]:
-        texts = some()
-        return {"query": texts[0], field: texts}
-
-    def message(body: Any) -> dict[str, Any]:
-        return {"messageId": "id", "eventSource": "aws:sqs", "body": json.dumps(body)}
-
-    def http(path: str, body: Any) -> dict[str, Any]:
-        return http_v2(path, json.dumps(body))
-
-    makers: list[Callable[[], Any]] = [
-        lambda: generator.choice(events),
-        embed,
-        lambda: embed(encoding="base64"),
-        lambda: {"action": "rerank", **rerank(), "top_n": generator.randint(1, 3)},
-        lambda: {"BatchInput": {"action": "embed"}, "Items": [*some(), ""]},
-        lambda: [embed(id=1), {"action": "rerank", **rerank()}, {"action": "embed"}],
-        lambda: {"Records": [message(embed()), message({"action": SECRET})]},
-        lambda: http("/v1/embeddings", {"input": some(), "encoding_format": "base64"}),
-        lambda: http("/v1/embeddings", {"input": some(), "input_type": "query"}),
-        lambda: http("/v1/rerank", rerank()),
-        lambda: http("/v2/rerank", rerank()),
-        lambda: http(
-            "/v2/embed",
-            {
-                "texts": some(),
-                "input_type": "search_query",
-                "embedding_types": ["float", "int8"],
-                "model": "m",
-            },
-        ),
-        lambda: http("/embed", {"inputs": some()}),
-        lambda: http("/rerank", rerank("texts")),
-        lambda: http("/similarity", {"inputs": {"source_sentence": some()[0], "sentences": some()}}),
-        lambda: http("/tokenize", {"inputs": some()}),
-        lambda: http_v2("/health"),
-        lambda: http_v2("/v1/models"),
-        lambda: http_v2("/" + SECRET),
-        lambda: http("/v1/embeddings", {"input": [SECRET, None]}),
-        lambda: embed(texts=[SECRET, ""]),
-        lambda: SECRET,
-    ]
-    for make in itertools.islice(itertools.cycle(makers), count):
-        yield make()
-
-
-def requests() -> Iterator[Any]:
-    """The same without an end, for who needs no answers to compare."""
-    return itertools.cycle(list(mixed_requests(DISTINCT)))
 
 
 def without_ids(answer: Any) -> Any:

@@ -18,9 +18,9 @@ from scripts.image.build import REPOSITORY
 from scripts.image.container import Container
 from scripts.image.info import INSPECT, run_inside
 from scripts.local.rie import ROOT, Emulator
-from tests.conftest import TinySources
 from tests.support.builds import run_cli, write_config
 from tests.support.image_fixtures import has_image
+from tests.support.tiny_sources import TinySources
 
 pytestmark = [pytest.mark.image, pytest.mark.long]
 

@@ -15,7 +15,7 @@ import pytest
 from scripts.image.container import GID, UID, Container, ContainerError
 from scripts.image.info import layers
 from scripts.local.rie import ROOT
-from tests.emulator.test_soak import requests
+from tests.support.mixed_requests import endless_requests
 
 pytestmark = pytest.mark.image
 
@@ -313,7 +313,7 @@ def soak(container: Container, count: int) -> None:
     """Mixed requests; memory after the last is within 5% of that after the first 200 (or half, if fewer)."""
     settled_at = min(SETTLED, count // 2)
     settled, pid = 0, None
-    for number, event in enumerate(itertools.islice(requests(), count), 1):
+    for number, event in enumerate(itertools.islice(endless_requests(), count), 1):
         answer = container.invoke(event)
         assert "errorMessage" not in answer, answer
         if number == settled_at:

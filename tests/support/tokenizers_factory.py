@@ -3,6 +3,8 @@
 import base64
 import json
 import tempfile
+import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,10 +14,13 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
+from builder.tokenizer.compile import CompileResult, compile_tokenizer
 from builder.tokenizer.fuzz_corpus import fuzz_texts
 from lambda_app.bundle import TokenizerKind
 
 _SEED = 7
+# Control tokens of all specifications.
+CONTROL = ("<s>", "</s>", "<unk>", "<pad>", "<mask>", "[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]")
 _CONTROL = ("<s>", "<pad>", "</s>", "<unk>")
 
 
@@ -138,3 +143,39 @@ def written(specification: str, directory: Path) -> Path:
     path = directory / "tokenizer.json"
     path.write_text(specification, encoding="utf-8")
     return path
+
+
+def library_specification() -> str:
+    """Uncased BERT in a form that is not compiled."""
+    normalizer = json.loads(wordpiece_specification())["normalizer"]
+    steps = {"type": "Sequence", "normalizers": [normalizer]}
+    return altered(wordpiece_specification(), normalizer=steps)
+
+
+def build(specification: str, directory: Path) -> tuple[CompileResult, TokenizerModel, Path]:
+    """Compile a specification; the result, the model, and the source."""
+    source = written(specification, directory / "source")
+    result = compile_tokenizer(source, directory / "out")
+    return result, TokenizerModel(directory / "out", result.kind), source
+
+
+def spells_control(text: str) -> bool:
+    """Whether the library would take a part of the text for a control token, where ids have to differ."""
+    return any(name in form for name in CONTROL for form in (text, unicodedata.normalize("NFKC", text)))
+
+
+def original(source: Path) -> Any:
+    """The library on the original file, with no truncation of the file's own."""
+    tokenizer = Tokenizer.from_file(str(source))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+SPECIFICATIONS: dict[str, Callable[[], str]] = {
+    "library": library_specification,
+    "wordpiece": wordpiece_specification,
+    "cased": lambda: wordpiece_specification(lowercase=False),
+    "classic": unigram_specification,
+    "converted": lambda: unigram_specification("converted"),
+}

@@ -135,6 +135,21 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert sorted(remaining) == []
 
 
+def test_no_module_of_tests_is_imported_but_the_shared_support() -> None:
+    """What tests share is in ``tests.support``, so that each of them can be read and moved by itself."""
+    found = {
+        name: sorted(targets)
+        for name in all_modules()
+        if (targets := {target for target in own_imports(name) if holds_tests(target)})
+    }
+    assert found == {}
+
+
+def holds_tests(name: str) -> bool:
+    """Whether a module is a test or a conftest, rather than support for tests."""
+    return name.startswith("tests.") and name.rpartition(".")[2].startswith(("test_", "conftest"))
+
+
 @pytest.mark.parametrize("name", sorted(trees("lambda_app")))
 def test_each_library_has_one_owner(name: str) -> None:
     foreign = {target.partition(".")[0] for target in imports(trees("lambda_app")[name])}

@@ -13,7 +13,7 @@ from lambda_app.dispatch import Dispatcher
 from lambda_app.errors import LambdaAppError
 from lambda_app.limits import ERROR_BYTES, LAMBDA_RESPONSE_BYTES, Limits
 from tests.support.fakes import Context, FakeEmbedder, fake_dispatcher
-from tests.unit.app.test_dispatch import JSON_VALUES
+from tests.support.json_values import JSON_VALUES
 
 DISPATCHER = fake_dispatcher({"LOG_LEVEL": "ERROR"})
 EMBED = {"action": "embed", "input_type": "query"}

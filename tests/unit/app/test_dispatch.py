@@ -14,21 +14,11 @@ from hypothesis import strategies as st
 from lambda_app.errors import InferenceError, LambdaAppError
 from lambda_app.limits import ALB_RESPONSE_BYTES, ERROR_BYTES, LAMBDA_RESPONSE_BYTES, Limits
 from tests.support.fakes import Context, FakeEmbedder, fake_dispatcher, http_v2
+from tests.support.json_values import JSON_VALUES
 
 LONG_TEXTS = Limits(text_characters=2**23, total_characters=2**23)
 DISPATCHER = fake_dispatcher({"LOG_LEVEL": "ERROR"})
 
-JSON_VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(st.characters(codec=None, exclude_categories=())),
-    lambda children: (
-        st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4)
-    ),
-    max_leaves=12,
-)
 FIELDS = ("texts", "input_type", "encoding", "query", "documents", "top_n", "raw_scores", "model")
 
 

@@ -23,8 +23,8 @@ from lambda_app.coldstart.logs import JsonLog
 from lambda_app.errors import BundleError, ConfigurationError, FetchError
 from lambda_app.start import start
 from tests.support.fakes import Context
+from tests.support.manifests import entry, write_manifest
 from tests.support.s3_server import BUCKET, ENVIRONMENT, client, front, s3_server, upload
-from tests.unit.app.test_manifest import entry, write_manifest
 
 ROOT = Path(__file__).resolve().parents[3]
 # Connections that a client's pool drops after an error are closed by the collector.

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from builder.tokenizer.fuzz_corpus import fuzz_texts
 from lambda_app.models.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from tests.support.fakes import Context, fake_dispatcher, http_v2
-from tests.unit.app.test_dispatch import JSON_VALUES
-from tests.unit.app.test_provider_fuzz import BODIES, PATHS
-from tests.unit.app.test_tokenizer import SPECIFICATIONS, build, original, spells_control
+from tests.support.json_values import JSON_VALUES
+from tests.support.provider_bodies import BODIES, PATHS
+from tests.support.tokenizers_factory import SPECIFICATIONS, build, original, spells_control
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "600"))
 EVERY_DAY = 50

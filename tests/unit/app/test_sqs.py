@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lambda_app.errors import ConfigurationError
 from scripts.local.rie import ROOT
 from tests.support.fakes import Context, FakeEmbedder, fake_dispatcher
-from tests.unit.app.test_dispatch import JSON_VALUES
+from tests.support.json_values import JSON_VALUES
 
 GOOD = {"action": "embed", "texts": ["a", "bb"], "id": "doc-1"}
 POISON = [

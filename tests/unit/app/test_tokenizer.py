@@ -4,8 +4,6 @@ import itertools
 import json
 import subprocess
 import sys
-import unicodedata
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -15,46 +13,28 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as LibraryTokenizer
 
-from builder.tokenizer.compile import CompileResult, compile_tokenizer
+from builder.tokenizer.compile import CompileResult
 from builder.tokenizer.fuzz_corpus import CONTROL_TEXTS, fuzz_pairs, fuzz_texts
 from builder.tokenizer.verify import verify_tokenizer
 from lambda_app.models.tokenizer.pretokenize import bare_words
 from lambda_app.models.tokenizer.templates import parse_frames
 from lambda_app.models.tokenizer.tokenizer import Encoding, Tokenizer, load_tokenizer
 from tests.support.tokenizers_factory import (
+    SPECIFICATIONS,
     TokenizerModel,
     altered,
+    build,
+    original,
+    spells_control,
     unigram_specification,
     with_added_token,
     wordpiece_specification,
     written,
 )
 
-SPECIFICATIONS: dict[str, Callable[[], str]] = {
-    "library": lambda: library_specification(),
-    "wordpiece": wordpiece_specification,
-    "cased": lambda: wordpiece_specification(lowercase=False),
-    "classic": unigram_specification,
-    "converted": lambda: unigram_specification("converted"),
-}
 KINDS = {"library": "library", "wordpiece": "wordpiece", "cased": "wordpiece"}  # unigram the others
 UNICODE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
-CONTROL = ("<s>", "</s>", "<unk>", "<pad>", "<mask>", "[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]")
 SHORT, LONG = "a query", "the answer is in a document of some length, " * 4
-
-
-def library_specification() -> str:
-    """Uncased BERT in a form that is not compiled."""
-    normalizer = json.loads(wordpiece_specification())["normalizer"]
-    steps = {"type": "Sequence", "normalizers": [normalizer]}
-    return altered(wordpiece_specification(), normalizer=steps)
-
-
-def build(specification: str, directory: Path) -> tuple[CompileResult, TokenizerModel, Path]:
-    """Compile a specification; the result, the model, and the source."""
-    source = written(specification, directory / "source")
-    result = compile_tokenizer(source, directory / "out")
-    return result, TokenizerModel(directory / "out", result.kind), source
 
 
 @pytest.fixture(scope="module", params=list(SPECIFICATIONS))
@@ -75,19 +55,6 @@ def tokenizer(built: tuple[CompileResult, TokenizerModel, Path]) -> Tokenizer:
 @pytest.fixture(scope="module")
 def library(built: tuple[CompileResult, TokenizerModel, Path]) -> Any:
     return original(built[2])
-
-
-def spells_control(text: str) -> bool:
-    """Whether the library would take a part of the text for a control token, where ids have to differ."""
-    return any(name in form for name in CONTROL for form in (text, unicodedata.normalize("NFKC", text)))
-
-
-def original(source: Path) -> Any:
-    """The library on the original file, with no truncation of the file's own."""
-    tokenizer = LibraryTokenizer.from_file(str(source))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
 
 
 def cut(library: Any, max_tokens: int, *texts: str) -> Any:

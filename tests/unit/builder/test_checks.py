@@ -12,8 +12,8 @@ from builder.config.config import EmbeddingConfig, RerankerConfig
 from builder.config.source_spec import LocalSource
 from builder.errors import BuildError, ModelMismatchError
 from builder.sources.source import fetch
-from tests.conftest import TinySources
 from tests.support.tiny_models import MAX_TOKENS, change_json, write_json, write_modules
+from tests.support.tiny_sources import TinySources
 from tests.support.tokenizers_factory import with_added_token
 
 E5_PROMPTS = {"query": "query: ", "passage": "passage: "}

@@ -17,8 +17,8 @@ from builder.bundle import staged
 from builder.errors import OutputError
 from builder.progress import Progress, megabytes, table
 from lambda_app.bundle import Bundle
-from tests.conftest import TinySources
 from tests.support.builds import ROOT, build_bundle, write_config
+from tests.support.tiny_sources import TinySources
 
 
 def tree(directory: Path) -> dict[str, str]:

@@ -21,8 +21,8 @@ from builder.inputs import ModelInput, gather_inputs
 from builder.progress import Progress
 from builder.quantization import quantize
 from lambda_app.bundle import Bundle
-from tests.conftest import TinySources
 from tests.support.builds import build_bundle, write_config
+from tests.support.tiny_sources import TinySources
 
 
 def prepared(

@@ -9,8 +9,8 @@ import build_models
 from builder.errors import EvaluationError
 from builder.parity.evaluation import MAX_LINES, read_evaluation
 from lambda_app.bundle import Bundle
-from tests.conftest import TinySources
 from tests.support.builds import build_bundle, write_config
+from tests.support.tiny_sources import TinySources
 
 GOOD = """\
 {"text": "The night train leaves at ten."}

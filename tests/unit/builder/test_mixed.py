@@ -18,8 +18,8 @@ from builder.pipeline import BuiltModel
 from builder.progress import Progress
 from builder.quantization.mixed import fidelity, replay
 from lambda_app.bundle import Bundle
-from tests.conftest import TinySources
 from tests.support.tiny_models import config_text
+from tests.support.tiny_sources import TinySources
 
 PRODUCTS = 8  # two layers of four
 

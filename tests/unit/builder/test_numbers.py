@@ -11,9 +11,9 @@ from builder.parity import gate as parity
 from lambda_app.bundle import Bundle, ModelInfo, verify_bundle
 from lambda_app.models.embedder import Embedder
 from lambda_app.models.reranker import Reranker
-from tests.conftest import TinySources
 from tests.support.builds import build_bundle, tiny_config
 from tests.support.tiny_models import HIDDEN, MAX_TOKENS, write_modules
+from tests.support.tiny_sources import TinySources
 
 TEXTS = [
     "short",

@@ -18,9 +18,9 @@ from builder.quantization.rounding import BlockGrid, CompensatedRounding, channe
 from builder.quantization.smoothing import find_factors, quantize_activation
 from lambda_app.bundle import Bundle
 from lambda_app.models.embedder import Embedder
-from tests.conftest import TinySources
 from tests.support.builds import build_bundle
 from tests.support.tiny_models import MAX_TOKENS
+from tests.support.tiny_sources import TinySources
 
 TOKENS, CHANNELS, OUTPUTS = 400, 48, 96
 
