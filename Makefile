@@ -50,13 +50,8 @@ image: ## build the function's image (BUNDLE_FROM=prebuilt takes models/; the RE
 image-info: ## layers, models and their verification, packages of an image (IMAGE=name; default: the one built last)
 	@$(PYTHON) -m scripts.image.info
 
-scan: .venvs/scan/.installed ## bill of materials of an image (CycloneDX) and known vulnerabilities
-	@.venvs/scan/bin/python -m scripts.image.scan
-
-.venvs/scan/.installed: requirements/scan.txt
-	@$(PYTHON) -m venv --clear .venvs/scan
-	@.venvs/scan/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
-	@touch $@
+scan: ## bill of materials of an image (CycloneDX) and known vulnerabilities
+	@programs=$$($(PYTHON) -m scripts.dev.environments scan) && $$programs/python -m scripts.image.scan
 
 test-image: dev-venv ## the tests of an image and of its callers (IMAGE=name; default: the one built last)
 	@$(RUN) -m pytest -m "image and not soak and not long"

@@ -29,8 +29,8 @@ from benchmarks.measure import workload
 from benchmarks.measure.image_chunks import ChunkError, Touched, touched_at_cold_start
 from benchmarks.report import terminal
 from scripts.image.build import ImageError, docker_program
-from scripts.image.container import MEGABYTES_PER_CPU, Container, ContainerError
 from scripts.image.info import layers, output
+from scripts.local.container import MEGABYTES_PER_CPU, Container, ContainerError
 
 ROUNDS = 5
 MOUNT = "/mnt/models"

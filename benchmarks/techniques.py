@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from benchmarks.harness.paths import cache
 from benchmarks.harness.prepare import ensure
-from scripts.local.rie import ROOT
+from scripts.paths import ROOT
 
 BUNDLE = "bundles/int8"
 

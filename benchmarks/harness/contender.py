@@ -16,7 +16,7 @@ from benchmarks.harness.paths import BENCHMARKS, cache
 from benchmarks.harness.random_models import EMBEDDER, RERANKER
 from lambda_app.bundle import Bundle
 from scripts.image.build import docker_program
-from scripts.local.rie import ROOT
+from scripts.paths import ROOT
 
 OUR_HANDLER = "lambda_app.handler.handler"
 # In place of an environment: the function's own image, in a container with Lambda's CPU share.

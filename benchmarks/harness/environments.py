@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.harness.paths import BENCHMARKS, cache
 from benchmarks.harness.stamps import digest, is_made, make_once
-from scripts.local.rie import ROOT
+from scripts.paths import ROOT
 
 # What the function itself installs, with its hashes. Plain onnxruntime needs no more than that.
 RUNTIME = "runtime"

@@ -16,7 +16,7 @@ from benchmarks.harness.paths import cache
 from benchmarks.harness.stamps import STAMP, digest
 from scripts.image.build import LABEL, REPOSITORY, ImageError, build_command, content, docker_program
 from scripts.image.info import output
-from scripts.local.rie import ROOT
+from scripts.paths import ROOT
 
 # Name of an image to the bundle in it; None leaves it out.
 BUNDLES: dict[str, str | None] = {"int8": "bundles/int8", "fp32": "bundles/none", "unbundled": None}

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.harness.paths import BENCHMARKS, DOWNLOADS, cache
 from benchmarks.harness.random_models import EMBEDDER, RERANKER, TOKENIZER_PACKAGE
 from benchmarks.harness.stamps import digest, make_once
-from scripts.local.rie import ROOT
+from scripts.paths import ROOT
 
 # Name of an artefact to the names it is made from. Directories below the cache have the same names.
 NEEDS: dict[str, tuple[str, ...]] = {

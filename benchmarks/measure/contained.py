@@ -14,7 +14,7 @@ from benchmarks.harness.paths import BENCHMARKS
 from benchmarks.harness.procfs import Usage, usage
 from benchmarks.measure.workload import Event, check_answer
 from scripts.image.build import docker_program
-from scripts.image.container import MEGABYTES_PER_CPU, TMP, Container
+from scripts.local.container import MEGABYTES_PER_CPU, TMP, Container
 
 # Where the container sees this directory, for its launcher and its entry module.
 MOUNT = "/mnt/benchmark"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.harness import pagecache
 from benchmarks.measure import workload
-from scripts.image.container import GID, UID
+from scripts.local.container import GID, UID
 from scripts.local.rie import Emulator
 
 # https://www.usenix.org/conference/atc23/presentation/brooker (On-demand Container Loading in AWS Lambda)

@@ -19,7 +19,7 @@ from benchmarks.measure import workload
 from benchmarks.measure.contained import ContainedFunction
 from benchmarks.measure.workload import Event, check_answer
 from benchmarks.report.results import Cache, Sample
-from scripts.image.container import ContainerError
+from scripts.local.container import ContainerError
 from scripts.local.rie import Emulator
 
 LAUNCH = BENCHMARKS / "contenders" / "launch.sh"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from scripts.local.rie import ROOT
+from scripts.paths import ROOT
 
 # Frequent English words, each one piece for the embedder; about as many pieces for the reranker.
 WORDS = (

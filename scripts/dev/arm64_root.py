@@ -12,7 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from scripts.paths import ROOT
+
 DEFAULT = ROOT / ".cache" / "arm64"
 # As Debian 12 has it: the same minor version as the wheels that are fetched.
 PYTHON = "3.11"

@@ -23,8 +23,9 @@ from pathlib import Path
 from lambda_app.bundle import MANIFEST, Bundle, checksum, read_manifest
 from scripts.dev.environments import ensure_environment
 from scripts.local.embedded_bundle import MODELS, ensure_bundle
-from scripts.local.rie import ROOT, Emulator
+from scripts.local.rie import Emulator
 from scripts.local.serve import GatewayServer
+from scripts.paths import ROOT
 
 TESTS = ROOT / "tests" / "clients"
 PAGE = ROOT / "docs" / "CLIENTS.md"

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from scripts.dev.environments import ensure_environment
 from scripts.local.embedded_bundle import ensure_bundle
-from scripts.local.rie import ROOT
+from scripts.paths import ROOT
 
 # schemathesis tries the largest bodies that the document allows. API Gateway refuses those over 10 MB and
 # Lambda those over 6 MB before the function sees them; here the function has to.

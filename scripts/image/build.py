@@ -23,8 +23,8 @@ from builder.config.source_spec import describe_source
 from builder.errors import BuildError
 from lambda_app.bundle import Bundle, verify_bundle
 from lambda_app.errors import BundleError
+from scripts.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = "Dockerfile.lambda"
 REPOSITORY = "lambda-embed-rerank"
 MODELS = ROOT / "models"

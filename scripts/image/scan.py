@@ -23,8 +23,9 @@ from cyclonedx.model.license import DisjunctiveLicense
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
-from scripts.image.build import ROOT, ImageError, docker_program
+from scripts.image.build import ImageError, docker_program
 from scripts.image.info import chosen_image, run_inside
+from scripts.paths import ROOT
 
 OUT = ROOT / ".cache" / "sbom.cdx.json"
 

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from scripts.local.embedded_bundle import ensure_bundle
-from scripts.local.rie import ROOT, Emulator, EmulatorError, can_emulate, ensure_binary
+from scripts.local.rie import Emulator, EmulatorError, can_emulate, ensure_binary
+from scripts.paths import ROOT
 
 EVENTS = (
     *("direct-ping", "direct-embed", "direct-rerank", "http-v2-embed", "http-v2-rerank", "rest-v1-embed"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lambda_app.bundle import Bundle, read_manifest
 from lambda_app.errors import BundleError
-from scripts.local.rie import ROOT
+from scripts.paths import ROOT
 
 CONFIG = ROOT / "models.minilm.toml"
 MODELS = ROOT / "models"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scripts.local.rie import ROOT
+from scripts.paths import ROOT
 from tests.docs.test_template import TEMPLATE
 
 PAGE = (ROOT / "docs" / "DEPLOY.md").read_text(encoding="utf-8")

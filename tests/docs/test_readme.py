@@ -18,7 +18,8 @@ import pytest
 
 from lambda_app.api.http.auth import is_known
 from lambda_app.settings import Settings
-from scripts.local.rie import ROOT, Emulator
+from scripts.local.rie import Emulator
+from scripts.paths import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

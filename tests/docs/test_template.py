@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from lambda_app.settings import DEFAULT_METRICS_NAMESPACE, LOG_LEVELS, Settings
-from scripts.local.rie import ROOT
+from scripts.paths import ROOT
 from tests.docs.test_readme import first_cells
 
 FUNCTIONS = ("HttpFunction", "PipelineFunction")

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import pytest
 
-from scripts.local.rie import HANDLER, HOST, ROOT, Emulator
+from scripts.local.rie import HANDLER, HOST, Emulator
+from scripts.paths import ROOT
 from tests.support.function_checks import GOOD, assert_vectors, read_event
 
 pytestmark = pytest.mark.minilm

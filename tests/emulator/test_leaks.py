@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from lambda_app.api.http.app import POSTS
-from scripts.local.rie import ROOT, Emulator
+from scripts.local.rie import Emulator
+from scripts.paths import ROOT
 from tests.support.fakes import http_v2
 from tests.support.function_checks import SECRET
 from tests.support.mistakes import direct_mistakes, http_mistakes

@@ -15,9 +15,10 @@ import pytest
 
 from benchmarks.harness.images import build_from
 from scripts.image.build import REPOSITORY
-from scripts.image.container import Container
 from scripts.image.info import INSPECT, run_inside
-from scripts.local.rie import ROOT, Emulator
+from scripts.local.container import Container
+from scripts.local.rie import Emulator
+from scripts.paths import ROOT
 from tests.support.builds import run_cli, write_config
 from tests.support.image_fixtures import has_image
 from tests.support.tiny_sources import TinySources

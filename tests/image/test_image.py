@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from scripts.image.container import GID, UID, Container, ContainerError
 from scripts.image.info import layers
-from scripts.local.rie import ROOT
+from scripts.local.container import GID, UID, Container, ContainerError
+from scripts.paths import ROOT
 from tests.support.mixed_requests import endless_requests
 
 pytestmark = pytest.mark.image

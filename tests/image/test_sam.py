@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError
 
 from lambda_app.coldstart.clock import PhaseClock
 from lambda_app.start import start
-from scripts.local.rie import ROOT
+from scripts.paths import ROOT
 from tests.support.fakes import Context
 from tests.support.sam_cli import AWS, Sam, request
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scripts.local.rie import ROOT, Emulator
+from scripts.local.rie import Emulator
+from scripts.paths import ROOT
 from tests.support.golden_events import golden_vectors
 
 EVENTS = ROOT / "events"

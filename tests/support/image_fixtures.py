@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scripts.image.build import BUILT, ImageError, docker_program
-from scripts.image.container import Container
+from scripts.local.container import Container
 from scripts.local.rie import can_emulate
 
 # The image with both full-size models, for the long tests: `python -m benchmarks.image build` makes it.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from builder.tokenizer.fuzz_corpus import fuzz_texts
-from scripts.local.rie import ROOT
+from scripts.paths import ROOT
 from tests.support.fakes import http_v2
 from tests.support.function_checks import GOLDEN, SECRET
 

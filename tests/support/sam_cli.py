@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from scripts.dev.environments import ensure_environment
-from scripts.local.rie import ROOT
+from scripts.paths import ROOT
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0

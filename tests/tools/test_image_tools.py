@@ -17,7 +17,7 @@ import pytest
 from scripts.image import slim_packages
 from scripts.image.build import ImageError, build_command, bundle_choice, content, image_name
 from scripts.image.info import report
-from scripts.local.rie import ROOT
+from scripts.paths import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile.lambda").read_text(encoding="utf-8")
 

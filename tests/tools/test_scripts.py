@@ -24,10 +24,11 @@ import pytest
 from lambda_app.errors import BundleError
 from scripts.dev import bootstrap
 from scripts.local import embedded_bundle
-from scripts.local import rie as emulation
 from scripts.local.demo import failed, in_short
-from scripts.local.rie import ROOT, Emulator, EmulatorError
+from scripts.local.rie import Emulator, EmulatorError
 from scripts.local.serve import MAX_BODY_BYTES, GatewayServer, http_event, http_response
+from scripts.paths import ROOT
+from scripts.processes import command_line
 
 # The local gateway
 
@@ -225,11 +226,11 @@ def test_faults_are_answers_and_a_lost_process_is_an_error(small: Emulator) -> N
 @pytest.mark.emulator
 def test_nothing_outlives_the_emulator(small: Emulator) -> None:
     small.invoke("child")
-    pids = small._session()
+    pids = small.session_pids()
     assert len(pids) == 2
     small.stop()
     # A process that has ended may be listed until the system's first process has taken note of it.
-    assert [pid for pid in pids if emulation._session_of(pid) is not None] == []
+    assert [pid for pid in pids if command_line(pid)] == []
     small.stop()
 
 

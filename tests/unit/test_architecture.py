@@ -21,7 +21,7 @@ LAYERS: tuple[str, ...] = (
     "benchmarks",
     *("benchmarks.measure", "benchmarks.harness", "benchmarks.report"),
     "scripts",
-    *("scripts.dev", "scripts.local", "scripts.image"),
+    *("scripts.dev", "scripts.local", "scripts.image", "scripts.processes", "scripts.pip", "scripts.paths"),
     "build_models",
     "builder.cli",
     "builder.compare",

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lambda_app.api.http.auth import is_known
-from scripts.local.rie import ROOT
+from scripts.paths import ROOT
 from tests.support.fakes import Context, fake_dispatcher, http_v2
 
 KEY = "k-5f0c2d7e9a"

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambda_app.errors import ConfigurationError
-from scripts.local.rie import ROOT
+from scripts.paths import ROOT
 from tests.support.fakes import Context, FakeEmbedder, fake_dispatcher
 from tests.support.json_values import JSON_VALUES
 

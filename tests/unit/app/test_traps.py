@@ -13,7 +13,7 @@ import pytest
 from lambda_app.api.http.app import POSTS
 from lambda_app.errors import InferenceError, LambdaAppError
 from lambda_app.limits import ERROR_BYTES
-from scripts.local.rie import ROOT
+from scripts.paths import ROOT
 from tests.support.fakes import Context, FakeEmbedder, fake_dispatcher, http_v2
 
 DISPATCHER = fake_dispatcher({"LOG_LEVEL": "ERROR"})

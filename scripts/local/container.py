@@ -11,7 +11,6 @@ exec``, for there is no network to send them over.
 from __future__ import annotations
 
 import json
-import select
 import subprocess
 import tempfile
 import time
@@ -19,9 +18,12 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
-from scripts.local.rie import PATH, ensure_binary
+from scripts.local.container_client import START_SECONDS, ContainerClient, ContainerError
+from scripts.local.rie import ensure_binary
+
+__all__ = ["GID", "MEGABYTES_PER_CPU", "TMP", "UID", "Container", "ContainerError"]
 
 # What Lambda gives at this memory size is one CPU, and a share in proportion below and above.
 MEGABYTES_PER_CPU = 1_769
@@ -32,28 +34,7 @@ EMULATOR = "/usr/local/bin/aws-lambda-rie"
 MASKED = "/sys/devices/system/cpu"
 # All that a function can write to.
 TMP = "/tmp"  # noqa: S108 (the container's own)
-START_SECONDS = 60.0
 TIMEOUT_SECONDS = 300.0
-
-# Runs in the container: says that it is there; then a line is an event, the answer a line of status and body.
-_CLIENT = f"""
-import http.client, json, sys
-print(flush=True)
-for line in sys.stdin.buffer:
-    connection = http.client.HTTPConnection("127.0.0.1", 8080)
-    try:
-        connection.request("POST", "{PATH}", line.rstrip(b"\\n"), {{"content-type": "application/json"}})
-        response = connection.getresponse()
-        answer = [response.status, response.read().decode("utf-8", "replace")]
-    except (OSError, http.client.HTTPException) as error:
-        answer = [0, type(error).__name__]
-    connection.close()
-    print(json.dumps(answer), flush=True)
-"""
-
-
-class ContainerError(RuntimeError):
-    """The container did not start, or its function did not answer."""
 
 
 class Container:
@@ -88,7 +69,7 @@ class Container:
         self._network = network
         self._command = list(command)
         self._empty: tempfile.TemporaryDirectory[str] | None = None
-        self._client: subprocess.Popen[bytes] | None = None
+        self._client: ContainerClient | None = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -131,51 +112,33 @@ class Container:
         script = "import socket; socket.create_connection(('127.0.0.1', 8080)).close()"
         return self.execute(script, check=False).returncode == 0
 
-    def connect(self) -> subprocess.Popen[bytes]:
-        """The client in the container, started if it is not: measurements do so before their clock runs."""
+    def connect(self) -> ContainerClient:
+        """Returns the client in the container, started if there is none: measurements do so before timing."""
         if self._client is None:
-            self._client = subprocess.Popen(
-                [self._docker, "exec", "-i", self.name, "python", "-u", "-c", _CLIENT],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,
-            )
-            self._line(_pipe(self._client.stdout), START_SECONDS)
+            self._client = ContainerClient(self._docker, self.name)
         return self._client
 
     def invoke(self, event: Any, *, timeout: float = TIMEOUT_SECONDS) -> Any:
-        """The function's answer to an event, both as JSON values.
+        """Returns the function's response to an event, both as JSON values.
 
         A handler that raised gives ``{"errorMessage", "errorType", ...}``, as Lambda.
 
         Raises:
             ContainerError: the function's process ended, or its time ran out.
         """
-        client = self.connect()
         try:
-            _pipe(client.stdin).write(json.dumps(event).encode("ascii") + b"\n")
-            line = self._line(_pipe(client.stdout), timeout)
+            status, body = self.connect().post(event, timeout)
+        except ContainerError as error:
+            self._disconnect()
+            raise ContainerError(f"{error}; the log ends {self.log_text[-1000:]}") from None
         except OSError as error:
             raise ContainerError(f"the container is gone: {self.log_text[-1000:]}") from error
-        status, body = json.loads(line)
         if status != 200:
             raise ContainerError(f"status {status}: {body[:500]}; the log ends {self.log_text[-500:]}")
         try:
             return json.loads(body)
         except ValueError:
-            raise ContainerError(f"the emulator answered {body[:500]!r}") from None
-
-    def _line(self, stream: IO[bytes], timeout: float) -> bytes:
-        until = time.monotonic() + timeout
-        parts: list[bytes] = []
-        while not (parts and parts[-1].endswith(b"\n")):
-            left = until - time.monotonic()
-            part = stream.read(1 << 20) if left > 0 and select.select([stream], [], [], left)[0] else b""
-            if not part:
-                self._disconnect()
-                raise ContainerError(f"no answer in {timeout:.0f} s; the log ends {self.log_text[-1000:]}")
-            parts.append(part)
-        return b"".join(parts)
+            raise ContainerError(f"the emulator responded {body[:500]!r}") from None
 
     def execute(self, script: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs Python in the container, as the function's user."""
@@ -205,11 +168,6 @@ class Container:
             "            os.kill(int(entry.name), signal.SIGKILL)\n"
         )
         self.execute(script)
-
-    def limit_memory(self, megabytes: int) -> None:
-        """Another memory limit from now on."""
-        limit = f"{megabytes}m"
-        self._run("update", "--memory", limit, "--memory-swap", limit, self.name)
 
     @property
     def log_text(self) -> str:
@@ -241,22 +199,11 @@ class Container:
 
     def _disconnect(self) -> None:
         client, self._client = self._client, None
-        if client is None:
-            return
-        client.kill()
-        client.wait()
-        for stream in (client.stdin, client.stdout):
-            if stream is not None:
-                stream.close()
+        if client is not None:
+            client.close()
 
     def _run(self, *arguments: str) -> str:
         result = subprocess.run([self._docker, *arguments], capture_output=True, text=True, check=False)
         if result.returncode:
             raise ContainerError(f"docker {arguments[0]}: {result.stderr.strip()[-1000:]}")
         return result.stdout
-
-
-def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
-    if stream is None:
-        raise ContainerError("the client has no pipes")
-    return stream
