@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lambda_app.api.http.app import POSTS
+from lambda_app.api.routes import POSTS
 from scripts.local.rie import Emulator
 from scripts.paths import ROOT
 from tests.support.fakes import http_v2

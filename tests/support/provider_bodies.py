@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from lambda_app.api.http.app import POSTS
+from lambda_app.api.routes import POSTS
 from tests.support.json_values import JSON_VALUES
 
 PATHS = [post.path for post in POSTS]

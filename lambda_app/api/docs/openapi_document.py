@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from lambda_app import __version__
-from lambda_app.api.docs.schemas import cohere, common, openai, tei
+from lambda_app.api.docs.schemas import cohere, openai, tei
+from lambda_app.api.routes import ROUTES, ErrorFormat, Route
 
 QUERY = "how is yellow fever transmitted"
 TEXTS = ["The treaty was signed in 1648.", "Yellow fever is transmitted by mosquitoes."]
@@ -39,12 +42,56 @@ TEI_STATUSES = {
 }
 
 
-class Route(NamedTuple):
-    """One route: its families, a line about it, the model of its body (None for GET), examples of bodies by
-    name, the type of its answer, and the model and statuses of its errors."""
+# Examples of bodies, by path and name.
+_RERANK = {"query": QUERY, "documents": TEXTS, "top_n": 1}
+_EMBED = {"role": {"inputs": TEXTS, "prompt_name": "passage"}, "one": {"inputs": QUERY}}
+_COMPARE = {"sentences": {"inputs": {"source_sentence": QUERY, "sentences": TEXTS}}}
+EXAMPLES: Mapping[str, Mapping[str, Any]] = {
+    "/v1/embeddings": {
+        "openai": {"input": TEXTS, "model": "e5-base-v2", "encoding_format": "float"},
+        "alias": {"input": QUERY, "model": "e5-base-v2:query", "encoding_format": "base64"},
+        "voyage": {"input": TEXTS, "input_type": "document", "output_dtype": "int8"},
+        "jina": {"input": [{"text": QUERY}], "task": "retrieval.query", "embedding_type": "ubinary"},
+    },
+    "/v1/rerank": {
+        "cohere": {**_RERANK, "return_documents": True},
+        "fields": {
+            "query": QUERY,
+            "documents": [{"title": "Yellow fever", "text": TEXTS[1]}],
+            "rank_fields": ["title", "text"],
+        },
+        "voyage": {"query": QUERY, "documents": TEXTS, "top_k": 1, "truncation": True},
+    },
+    "/v2/rerank": {"cohere": _RERANK, "limit": {**_RERANK, "max_tokens_per_doc": 64}},
+    "/v1/embed": {
+        "floats": {"texts": TEXTS, "input_type": "search_document"},
+        "types": {"texts": TEXTS, "embedding_types": ["int8", "ubinary"]},
+    },
+    "/v2/embed": {
+        "texts": {"texts": [QUERY], "input_type": "search_query", "embedding_types": ["float"]},
+        "inputs": {"inputs": [{"content": [{"type": "text", "text": QUERY}]}]},
+    },
+    "/": {**_EMBED, **_COMPARE},
+    "/embed": _EMBED,
+    "/rerank": {"texts": {"query": QUERY, "texts": TEXTS, "return_text": True}},
+    "/similarity": _COMPARE,
+    "/tokenize": {"one": {"inputs": QUERY}},
+}
+ERRORS: Mapping[ErrorFormat, type[BaseModel]] = {
+    "openai": openai.OpenAIError,
+    "embeddings": openai.EmbeddingsError,
+    "rerank": cohere.RerankError,
+    "cohere": cohere.CohereError,
+    "tei": tei.TeiError,
+}
+
+
+class Operation(NamedTuple):
+    """A route with its schemas: the model of its body (None for GET), examples of bodies by name, the type of
+    its response, and the model and statuses of its errors."""
 
     path: str
-    family: str
+    tags: tuple[str, ...]
     summary: str
     request: type[BaseModel] | None
     examples: Mapping[str, Any]
@@ -53,90 +100,42 @@ class Route(NamedTuple):
     statuses: Mapping[int, str]
 
 
-def routes() -> tuple[Route, ...]:
-    """Every route that the document describes."""
-    openai_, cohere_, tei_ = openai.OpenAIError, cohere.CohereError, tei.TeiError
-    rerank = {"query": QUERY, "documents": TEXTS, "top_n": 1}
-    embeds = {"role": {"inputs": TEXTS, "prompt_name": "passage"}, "one": {"inputs": QUERY}}
-    compares = {"sentences": {"inputs": {"source_sentence": QUERY, "sentences": TEXTS}}}
-    vectors = list[list[float]]
-    return (
-        Route(
-            *("/v1/embeddings", "OpenAI, Voyage, Jina", "Embed texts", openai.EmbeddingsRequest),
-            {
-                "openai": {"input": TEXTS, "model": "e5-base-v2", "encoding_format": "float"},
-                "alias": {"input": QUERY, "model": "e5-base-v2:query", "encoding_format": "base64"},
-                "voyage": {"input": TEXTS, "input_type": "document", "output_dtype": "int8"},
-                "jina": {"input": [{"text": QUERY}], "task": "retrieval.query", "embedding_type": "ubinary"},
-            },
-            *(openai.EmbeddingsAnswer, openai.EmbeddingsError, STATUSES),
-        ),
-        Route("/v1/models", "OpenAI", "List models", None, {}, openai.Models, openai_, {401: STATUSES[401]}),
-        Route(
-            *("/v1/models/{name}", "OpenAI", "One model", None, {}, openai.Model, openai_),
-            {401: STATUSES[401], 404: "No such model."},
-        ),
-        Route(
-            *("/v1/rerank", "Cohere, Jina, Voyage", "Rank documents", cohere.RerankV1Request),
-            {
-                "cohere": {**rerank, "return_documents": True},
-                "fields": {
-                    "query": QUERY,
-                    "documents": [{"title": "Yellow fever", "text": TEXTS[1]}],
-                    "rank_fields": ["title", "text"],
-                },
-                "voyage": {"query": QUERY, "documents": TEXTS, "top_k": 1, "truncation": True},
-            },
-            *(cohere.RerankV1Answer, cohere.RerankError, STATUSES),
-        ),
-        Route(
-            *("/v2/rerank", "Cohere", "Rank documents", cohere.RerankV2Request),
-            {"cohere": rerank, "limit": {**rerank, "max_tokens_per_doc": 64}},
-            *(cohere.RerankV2Answer, cohere_, STATUSES),
-        ),
-        Route(
-            *("/v1/embed", "Cohere", "Embed texts", cohere.EmbedV1Request),
-            {
-                "floats": {"texts": TEXTS, "input_type": "search_document"},
-                "types": {"texts": TEXTS, "embedding_types": ["int8", "ubinary"]},
-            },
-            *(cohere.EmbedFloatsAnswer | cohere.EmbedV2Answer, cohere_, STATUSES),
-        ),
-        Route(
-            *("/v2/embed", "Cohere", "Embed texts", cohere.EmbedV2Request),
-            {
-                "texts": {"texts": [QUERY], "input_type": "search_query", "embedding_types": ["float"]},
-                "inputs": {"inputs": [{"content": [{"type": "text", "text": QUERY}]}]},
-            },
-            *(cohere.EmbedV2Answer, cohere_, STATUSES),
-        ),
-        Route(
-            *("/", "TEI", "Embed texts, or compare sentences", tei.RootRequest),
-            {**embeds, **compares},
-            *(vectors | list[float], tei_, TEI_STATUSES),
-        ),
-        Route("/embed", "TEI", "Embed texts", tei.TeiEmbedRequest, embeds, vectors, tei_, TEI_STATUSES),
-        Route(
-            *("/rerank", "TEI", "Rank texts", tei.TeiRerankRequest),
-            {"texts": {"query": QUERY, "texts": TEXTS, "return_text": True}},
-            *(list[tei.Rank], tei_, TEI_STATUSES),
-        ),
-        Route(
-            *("/similarity", "TEI", "Compare sentences", tei.SimilarityRequest, compares),
-            *(list[float], tei_, TEI_STATUSES),
-        ),
-        Route(
-            *("/tokenize", "TEI", "See tokens", tei.TokenizeRequest, {"one": {"inputs": QUERY}}),
-            *(list[list[tei.TokenAnswer]], tei_, TEI_STATUSES),
-        ),
-        Route("/info", "Function", "What runs here", None, {}, common.Info, openai_, {401: STATUSES[401]}),
-        Route("/health", "Function", "That the function answers", None, {}, common.Health, openai_, {}),
+def operations() -> tuple[Operation, ...]:
+    """Returns every route that the document describes."""
+    return tuple(
+        Operation(
+            re.sub(r":\w+}", "}", route.path),
+            route.tags,
+            route.summary,
+            _named(route.request) if route.request else None,
+            EXAMPLES.get(route.path, {}),
+            _named(route.response),
+            ERRORS[route.errors],
+            _statuses(route),
+        )
+        for route in ROUTES
+        if route.response
     )
+
+
+def _statuses(route: Route) -> Mapping[int, str]:
+    if route.method == "POST":
+        return TEI_STATUSES if route.errors == "tei" else STATUSES
+    if route.path == "/health":
+        return {}
+    missing = {404: "No such model."} if "{name" in route.path else {}
+    return {401: STATUSES[401], **missing}
+
+
+def _named(name: str) -> Any:
+    """Returns the schema that the table of routes names."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(import_module(f"lambda_app.api.docs.{module}"), attribute)
 
 
 def document(prefix: str = "") -> dict[str, Any]:
     """The document, for an API whose paths begin with ``prefix``, such as a stage's name."""
-    described = routes()
+    described = operations()
     models = [route.request for route in described if route.request] + [route.error for route in described]
     names, components = models_json_schema(
         [(model, "validation") for model in dict.fromkeys(models)], ref_template=REFERENCE
@@ -147,7 +146,7 @@ def document(prefix: str = "") -> dict[str, Any]:
         answer = _schema(route.answer, schemas)
         error = names[(route.error, "validation")]
         operation: dict[str, Any] = {
-            "tags": route.family.split(", "),
+            "tags": list(route.tags),
             "summary": route.summary,
             "operationId": _operation_id(route),
             "responses": {
@@ -208,6 +207,6 @@ def _response(told: str, schema: Mapping[str, Any], *, fingerprint: bool = False
     }
 
 
-def _operation_id(route: Route) -> str:
+def _operation_id(route: Operation) -> str:
     words = [word for word in route.path.replace("{name}", "name").split("/") if word]
     return "_".join(words) or "root"

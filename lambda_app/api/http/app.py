@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 # Looking for pydantic's plugins reads the metadata of every installed package; there are none here.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -25,6 +25,7 @@ with stand_ins(
 from starlette.exceptions import HTTPException
 
 from lambda_app.api.parsing.fields import parse_json
+from lambda_app.api.routes import GETS, PAGES, POSTS, Route
 from lambda_app.errors import LambdaAppError, MethodNotAllowedError, NotFoundError, RequestError
 
 if TYPE_CHECKING:
@@ -34,54 +35,6 @@ if TYPE_CHECKING:
 JSON = "application/json"
 # The key of an API Gateway event under which the dispatcher hands over what it knows of the invocation.
 INVOCATION = "lambda_app.invocation"
-
-
-class Post(NamedTuple):
-    """A route that takes JSON: ``handler(service, body, invocation)`` of a wire family's module, which gives
-    the body of the answer and the model's fingerprint, or an empty one. The module is imported by the first
-    request for it."""
-
-    path: str
-    module: str
-    handler: str
-
-
-POSTS: tuple[Post, ...] = (
-    Post("/v1/embeddings", "providers.openai", "embeddings"),
-    Post("/v1/rerank", "providers.cohere", "rerank_v1"),
-    Post("/v2/rerank", "providers.cohere", "rerank_v2"),
-    Post("/v1/embed", "providers.cohere", "embed_v1"),
-    Post("/v2/embed", "providers.cohere", "embed_v2"),
-    Post("/", "providers.tei", "root"),
-    Post("/embed", "providers.tei", "embed"),
-    Post("/rerank", "providers.tei", "rerank"),
-    Post("/similarity", "providers.tei", "similarity"),
-    Post("/tokenize", "providers.tei", "tokenize"),
-)
-
-
-class Get(NamedTuple):
-    """A route that is only read: ``handler(service, **parameters of the path)``."""
-
-    path: str
-    module: str
-    handler: str
-
-
-GETS: tuple[Get, ...] = (
-    Get("/health", "providers.info", "health"),
-    Get("/info", "providers.info", "describe"),
-    Get("/v1/models", "providers.openai", "models"),
-    Get("/v1/models/{name:path}", "providers.openai", "model"),
-)
-
-
-# What is not JSON of ours: ``handler(event, route, **parameters of the path)``.
-PAGES: tuple[Get, ...] = (
-    Get("/openapi.json", "docs.swagger", "openapi"),
-    Get("/docs", "docs.swagger", "docs"),
-    Get("/docs/{name}", "docs.swagger", "asset"),
-)
 
 
 def create_app(service: Service, allow_origins: Sequence[str] = ()) -> FastAPI:
@@ -99,12 +52,12 @@ def create_app(service: Service, allow_origins: Sequence[str] = ()) -> FastAPI:
     )
     # Starlette's own routes: bodies are read by fields.py, so FastAPI's analysis of each endpoint's signature
     # would find nothing, and takes time.
-    for post in POSTS:
-        app.add_route(post.path, _post(service, post), methods=["POST"])
-    for get in GETS:
-        app.add_route(get.path, _get(service, get), methods=["GET"])
-    for page in PAGES:
-        app.add_route(page.path, _page(page), methods=["GET"])
+    for route in POSTS:
+        app.add_route(route.path, _post(service, route), methods=["POST"])
+    for route in GETS:
+        app.add_route(route.path, _get(service, route), methods=["GET"])
+    for route in PAGES:
+        app.add_route(route.path, _page(route), methods=["GET"])
     app.add_exception_handler(HTTPException, _on_http_exception)
     if allow_origins:
         from starlette.middleware.cors import CORSMiddleware
@@ -119,11 +72,16 @@ def create_app(service: Service, allow_origins: Sequence[str] = ()) -> FastAPI:
     return app
 
 
-def _post(service: Service, post: Post) -> Any:
+def load(route: Route) -> Any:
+    """Returns the function of a route; its module is imported by the first request for it."""
+    return getattr(import_module(f"lambda_app.api.{route.module}"), route.function)
+
+
+def _post(service: Service, route: Route) -> Any:
     async def endpoint(request: Request) -> Response:
         invocation = _invocation(request)
         try:
-            handle = getattr(import_module(f"lambda_app.api.{post.module}"), post.handler)
+            handle = load(route)
             answer, fingerprint = handle(service, parse_json(await request.body()), invocation)
         except Exception as error:
             return _error(error, request)
@@ -135,10 +93,10 @@ def _post(service: Service, post: Post) -> Any:
     return endpoint
 
 
-def _get(service: Service, get: Get) -> Any:
+def _get(service: Service, route: Route) -> Any:
     async def endpoint(request: Request) -> Response:
         try:
-            read = getattr(import_module(f"lambda_app.api.{get.module}"), get.handler)
+            read = load(route)
             answer = read(service, **request.path_params)
         except Exception as error:
             return _error(error, request)
@@ -147,10 +105,10 @@ def _get(service: Service, get: Get) -> Any:
     return endpoint
 
 
-def _page(page: Get) -> Any:
+def _page(route: Route) -> Any:
     async def endpoint(request: Request) -> Response:
         try:
-            render = getattr(import_module(f"lambda_app.api.{page.module}"), page.handler)
+            render = load(route)
             content, headers = render(request.scope["aws.event"], request.url.path, **request.path_params)
         except Exception as error:
             return _error(error, request)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from lambda_app.api.routes import ROUTES, ErrorFormat
 from lambda_app.errors import (
     AuthenticationError,
     DeadlineError,
@@ -78,7 +79,7 @@ class Failure(NamedTuple):
 def failure(error: Exception, path: str, request_id: str, *, status: int | None = None) -> Failure:
     """Any exception in the form of the family that ``path`` belongs to; one that is not the caller's is told
     without detail. ``status`` overrides the table's."""
-    form, statuses = FORMS.get(path, (_openai, STATUS))
+    form, statuses = FORMATS[_FORMAT_OF_PATH.get(path, "openai")]
     if status is None:
         status = next((number for kind, number in statuses if isinstance(error, kind)), 500)
     known = isinstance(error, LambdaAppError) and status != 500
@@ -131,9 +132,12 @@ def _tei(told: Told) -> dict[str, Any]:
     return {"error": told.message, "error_type": error_type, "code": told.code, "param": told.param}
 
 
-FORMS: Mapping[str, tuple[Callable[[Told], dict[str, Any]], Statuses]] = {
-    "/v1/embeddings": (_embeddings, STATUS),
-    "/v1/rerank": (_rerank, STATUS),
-    **dict.fromkeys(("/v2/rerank", "/v1/embed", "/v2/embed"), (_cohere, STATUS)),
-    **dict.fromkeys(("/", "/embed", "/rerank", "/similarity", "/tokenize"), (_tei, TEI_STATUS)),
+# How each error format of the table of routes writes an error, and its statuses.
+FORMATS: Mapping[ErrorFormat, tuple[Callable[[Told], dict[str, Any]], Statuses]] = {
+    "openai": (_openai, STATUS),
+    "embeddings": (_embeddings, STATUS),
+    "rerank": (_rerank, STATUS),
+    "cohere": (_cohere, STATUS),
+    "tei": (_tei, TEI_STATUS),
 }
+_FORMAT_OF_PATH: Mapping[str, ErrorFormat] = {route.path: route.errors for route in ROUTES}

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from lambda_app.api.docs.openapi_document import Route, document, routes
-from lambda_app.api.http.app import GETS, POSTS
+from lambda_app.api.docs.openapi_document import Operation, document, operations
 from lambda_app.api.providers import cohere, openai, tei
+from lambda_app.api.routes import GETS, POSTS
 from lambda_app.limits import ALB_RESPONSE_BYTES
 from tests.support.fakes import Context, fake_dispatcher, http_v2
 from tests.support.golden_openapi import GOLDEN, rendered
@@ -32,7 +32,7 @@ FIELDS = {
     "/similarity": tei.SIMILARITY,
     "/tokenize": tei.TOKENIZE,
 }
-ROUTES = {route.path: route for route in routes()}
+ROUTES = {route.path: route for route in operations()}
 EXAMPLES = [
     pytest.param(route, body, id=f"{route.path} {name}")
     for route in ROUTES.values()
@@ -65,7 +65,7 @@ def test_the_fields_described_are_those_that_are_read(path: str) -> None:
 
 
 @pytest.mark.parametrize(("route", "body"), EXAMPLES)
-def test_examples_are_answered_as_described(route: Route, body: Any) -> None:
+def test_examples_are_answered_as_described(route: Operation, body: Any) -> None:
     assert route.request is not None
     route.request.model_validate(body)
     answer = send(route.path, body)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from lambda_app import __version__
-from lambda_app.api.http.app import POSTS
-from lambda_app.api.http.error_responses import FORMS
+from lambda_app.api.http.error_responses import FORMATS
 from lambda_app.api.parsing.vectors import encode_vectors
+from lambda_app.api.routes import POSTS
 from lambda_app.dispatch import Dispatcher
 from lambda_app.errors import InferenceError, ModelUnavailableError
 from lambda_app.limits import ERROR_BYTES, Limits
@@ -366,7 +366,7 @@ def test_every_familys_errors_in_its_own_form(post: Any) -> None:
         "tei": {"error", "error_type", "code", "param"},
     }
     module = post.module.rpartition(".")[2]
-    form = forms.get((module, post.handler)) or others[module]
+    form = forms.get((module, post.function)) or others[module]
     answers = [
         send(post.path, "[]"),
         send(post.path, method="DELETE"),
@@ -379,7 +379,7 @@ def test_every_familys_errors_in_its_own_form(post: Any) -> None:
         assert json.loads(answer["body"]).keys() == form
         assert answer["headers"]["x-request-id"] == "request-1"
         assert len(answer["body"]) < ERROR_BYTES
-    assert post.path in FORMS
+    assert post.errors in FORMATS
 
 
 def test_faults_of_ours_are_told_in_the_familys_form() -> None:

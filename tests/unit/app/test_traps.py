@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lambda_app.api.http.app import POSTS
+from lambda_app.api.routes import POSTS
 from lambda_app.errors import InferenceError, LambdaAppError
 from lambda_app.limits import ERROR_BYTES
 from scripts.paths import ROOT

@@ -202,6 +202,9 @@ class EmbedFloatsAnswer(Answer):
     meta: Meta
 
 
+EmbedV1Answer = EmbedFloatsAnswer | EmbedV2Answer
+
+
 class CohereError(Answer):
     """An error as Cohere's clients read it."""
 

@@ -103,3 +103,10 @@ class TeiError(Answer):
 
 class RootRequest(RootModel[TeiEmbedRequest | SimilarityRequest]):
     """What clients of the hub post to a bare URL."""
+
+
+Vectors = list[list[float]]
+Similarities = list[float]
+RootAnswer = Vectors | Similarities
+Ranks = list[Rank]
+TokenLists = list[list[TokenAnswer]]

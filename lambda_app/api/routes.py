@@ -1,0 +1,113 @@
+"""The HTTP routes: one table, read by the application, the error formats, the OpenAPI document and the tests.
+
+It imports nothing of the project: modules and schemas are named, and imported by the first request that
+needs them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+ErrorFormat = Literal["openai", "embeddings", "rerank", "cohere", "tei"]
+
+
+class Route(NamedTuple):
+    """One route.
+
+    ``module`` is below ``lambda_app.api``, and ``function`` one of its functions. ``errors`` names a format
+    in ``api/http/error_responses.py``. ``request`` and ``response`` name schemas below
+    ``lambda_app.api.docs``; a route without a response schema is a page for people, and not part of the
+    OpenAPI document. ``tags`` are the client APIs that the route belongs to.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    module: str
+    function: str
+    errors: ErrorFormat
+    request: str
+    response: str
+    tags: tuple[str, ...]
+    summary: str
+
+
+_OPENAI, _COHERE, _TEI, _INFO = "providers.openai", "providers.cohere", "providers.tei", "providers.info"
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        *("POST", "/v1/embeddings", _OPENAI, "embeddings", "embeddings"),
+        *("schemas.openai.EmbeddingsRequest", "schemas.openai.EmbeddingsAnswer"),
+        *(("OpenAI", "Voyage", "Jina"), "Embed texts"),
+    ),
+    Route(
+        *("GET", "/v1/models", _OPENAI, "models", "openai"),
+        *("", "schemas.openai.Models"),
+        *(("OpenAI",), "List models"),
+    ),
+    Route(
+        *("GET", "/v1/models/{name:path}", _OPENAI, "model", "openai"),
+        *("", "schemas.openai.Model"),
+        *(("OpenAI",), "One model"),
+    ),
+    Route(
+        *("POST", "/v1/rerank", _COHERE, "rerank_v1", "rerank"),
+        *("schemas.cohere.RerankV1Request", "schemas.cohere.RerankV1Answer"),
+        *(("Cohere", "Jina", "Voyage"), "Rank documents"),
+    ),
+    Route(
+        *("POST", "/v2/rerank", _COHERE, "rerank_v2", "cohere"),
+        *("schemas.cohere.RerankV2Request", "schemas.cohere.RerankV2Answer"),
+        *(("Cohere",), "Rank documents"),
+    ),
+    Route(
+        *("POST", "/v1/embed", _COHERE, "embed_v1", "cohere"),
+        *("schemas.cohere.EmbedV1Request", "schemas.cohere.EmbedV1Answer"),
+        *(("Cohere",), "Embed texts"),
+    ),
+    Route(
+        *("POST", "/v2/embed", _COHERE, "embed_v2", "cohere"),
+        *("schemas.cohere.EmbedV2Request", "schemas.cohere.EmbedV2Answer"),
+        *(("Cohere",), "Embed texts"),
+    ),
+    Route(
+        *("POST", "/", _TEI, "root", "tei"),
+        *("schemas.tei.RootRequest", "schemas.tei.RootAnswer"),
+        *(("TEI",), "Embed texts, or compare sentences"),
+    ),
+    Route(
+        *("POST", "/embed", _TEI, "embed", "tei"),
+        *("schemas.tei.TeiEmbedRequest", "schemas.tei.Vectors"),
+        *(("TEI",), "Embed texts"),
+    ),
+    Route(
+        *("POST", "/rerank", _TEI, "rerank", "tei"),
+        *("schemas.tei.TeiRerankRequest", "schemas.tei.Ranks"),
+        *(("TEI",), "Rank texts"),
+    ),
+    Route(
+        *("POST", "/similarity", _TEI, "similarity", "tei"),
+        *("schemas.tei.SimilarityRequest", "schemas.tei.Similarities"),
+        *(("TEI",), "Compare sentences"),
+    ),
+    Route(
+        *("POST", "/tokenize", _TEI, "tokenize", "tei"),
+        *("schemas.tei.TokenizeRequest", "schemas.tei.TokenLists"),
+        *(("TEI",), "See tokens"),
+    ),
+    Route(
+        *("GET", "/info", _INFO, "describe", "openai"),
+        *("", "schemas.common.Info"),
+        *(("Function",), "What runs here"),
+    ),
+    Route(
+        *("GET", "/health", _INFO, "health", "openai"),
+        *("", "schemas.common.Health"),
+        *(("Function",), "That the function answers"),
+    ),
+    Route("GET", "/openapi.json", "docs.swagger", "openapi", "openai", "", "", (), "The OpenAPI document"),
+    Route("GET", "/docs", "docs.swagger", "docs", "openai", "", "", (), "Swagger UI"),
+    Route("GET", "/docs/{name}", "docs.swagger", "asset", "openai", "", "", (), "A file of Swagger UI"),
+)
+POSTS = tuple(route for route in ROUTES if route.method == "POST")
+PAGES = tuple(route for route in ROUTES if not route.response)
+GETS = tuple(route for route in ROUTES if route.method == "GET" and route.response)
