@@ -4,4 +4,7 @@ import pytest
 
 # Failed assertions in helpers show their values, too.
 pytest.register_assert_rewrite("tests.support")
-pytest_plugins = ["tests.support.emulator_fixtures", "tests.support.image_fixtures"]
+pytest_plugins = [
+    "pytester",
+    *("tests.support.emulator_fixtures", "tests.support.image_fixtures", "tests.support.require_all"),
+]

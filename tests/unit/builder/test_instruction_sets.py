@@ -104,6 +104,7 @@ def test_without_integers_every_cpu_is_the_same(tiny_sources: TinySources, tmp_p
 
 @needs_qemu
 @needs_vnni
+@pytest.mark.hardware
 def test_eight_bits_fail_under_emulation_and_seven_pass(tiny_bundle: Bundle, eight_bits: Bundle) -> None:
     good = meant_for(tiny_bundle.embedding, *X86)
     names, report, failures = check_instruction_sets(good, "x86_64", "require", EMBEDDING)
@@ -131,6 +132,7 @@ def test_a_cross_encoder_under_emulation(tiny_bundle: Bundle) -> None:
 
 @needs_qemu
 @needs_vnni
+@pytest.mark.hardware
 @pytest.mark.minilm
 def test_the_gate_refuses_real_weights_of_eight_bits(
     minilm: ModelFiles,
