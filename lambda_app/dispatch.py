@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from lambda_app.api.events.direct import DirectDoor, error_object
 from lambda_app.api.http import gateway
@@ -18,7 +18,7 @@ from lambda_app.errors import (
     UnsupportedEventError,
 )
 from lambda_app.invocation import Invocation
-from lambda_app.service.service import Service, Tally
+from lambda_app.service.service import Service
 
 if TYPE_CHECKING:
     from mangum import Mangum
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from lambda_app.coldstart.logs import JsonLog
     from lambda_app.settings import Settings
 
+# API Gateway gives up on an integration after 29 or 30 seconds, whatever the function's own timeout is.
+HTTP_SECONDS = 29.0
 # What EventBridge and the usual warm-up plugin call themselves.
 WARM_UP_SOURCES = frozenset({"aws.events", "aws.scheduler", "serverless-plugin-warmup"})
 
@@ -73,33 +75,32 @@ class Dispatcher:
             LambdaAppError: a fault of ours, so that Lambda counts it (over HTTP it is a 500 instead).
         """
         started = time.perf_counter()
-        self._service.tally = Tally()
-        invocation = Invocation.from_context(context, self._log)
-        door, answer, outcome = self._answer(event, context, invocation)
+        invocation = Invocation.from_context(context, self._log, self._service.limits.response_bytes)
+        door, answer, outcome = self._answer(event, invocation)
         self._log.info(
             "invocation",
             request_id=invocation.request_id,
             door=door,
             outcome=outcome,
-            items=self._service.tally.items,
-            tokens=self._service.tally.tokens,
+            items=invocation.usage.items,
+            tokens=invocation.usage.tokens,
             milliseconds=round((time.perf_counter() - started) * 1000, 2),
             cold=self._cold,
         )
         self._cold = False
         return answer
 
-    def _answer(self, event: Any, context: Any, invocation: Invocation) -> tuple[str, Any, str]:
+    def _answer(self, event: Any, invocation: Invocation) -> tuple[str, Any, str]:
         answer: Any
         if gateway.is_http(event):
-            answer = self._http(event, context, invocation.over_http())
+            answer = self._http(event, invocation)
             return "http", answer, str(answer["statusCode"])
         if _is_warm_up(event):
             return "ping", {"ok": True}, "ok"
         door = "direct"
         try:
             if isinstance(event, dict) and "action" in event:
-                answer = self._direct(event, invocation.deadline)
+                answer = self._direct(event, invocation)
             else:
                 # Loaded by the first batch: one that answers single events never needs it.
                 from lambda_app.api.events import batch
@@ -111,15 +112,15 @@ class Dispatcher:
                     return "queue", done.answer, outcome
                 door = "batch"
                 if batch.is_items(event):
-                    answer = batch.answer_items(self._direct, self._service, event, invocation.deadline)
+                    answer = batch.answer_items(self._direct, self._service, event, invocation)
                 elif batch.is_list(event):
-                    answer = batch.answer_list(self._direct, event, invocation.deadline)
+                    answer = batch.answer_list(self._direct, event, invocation)
                 else:
                     raise UnsupportedEventError(
                         "the event is not HTTP and has no action: the README lists events"
                     )
             limit = _response_limit(event, self._service.limits.response_bytes)
-            check_size(answer, limit, _items(event, self._service.tally.items))
+            check_size(answer, limit, _items(event, invocation.usage.items))
         except (RequestError, DeadlineError) as error:
             return door, error_object(error), error.code
         except Exception as error:
@@ -131,10 +132,9 @@ class Dispatcher:
             raise LambdaAppError("internal error: the function's log has the cause") from None
         return door, answer, "ok"
 
-    def _http(self, event: Mapping[str, Any], context: Any, invocation: Invocation) -> dict[str, Any]:
+    def _http(self, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
         adapter = self.open_http()
-        from lambda_app.api.http.app import INVOCATION
-
+        invocation = invocation.with_timeout(HTTP_SECONDS).with_response_limit(gateway.response_limit(event))
         clean = gateway.normalise(event, self._settings.api_base_path)
         origins = self._settings.cors_allow_origins
         try:
@@ -144,8 +144,8 @@ class Dispatcher:
 
                 check_key(clean, self._settings.api_keys)
             gateway.normalise_body(clean)
-            answer = adapter({**clean, INVOCATION: invocation}, context)
-            check_size(answer, gateway.response_limit(event), self._service.tally.items)
+            answer = adapter(clean, cast("Any", invocation))
+            check_size(answer, invocation.response_bytes, invocation.usage.items)
         except Exception as error:
             from lambda_app.api.http.error_responses import failure
 

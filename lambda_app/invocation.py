@@ -1,4 +1,4 @@
-"""One invocation: its identity, its deadline, and its lines in the log."""
+"""One record for each invocation: its identity, its limits, what it used, and its log."""
 
 from __future__ import annotations
 
@@ -7,38 +7,65 @@ from typing import Any, NamedTuple
 
 from lambda_app.coldstart.logs import JsonLog
 from lambda_app.errors import LambdaAppError
+from lambda_app.limits import LAMBDA_RESPONSE_BYTES
 
-# Left over for writing the answer: a deadline that is met with nothing to spare is a timeout.
+# Kept free for writing the response: a deadline that is met with nothing to spare is a timeout.
 MARGIN_SECONDS = 0.25
-# API Gateway gives up on an integration after 29 or 30 seconds, whatever the function's own timeout is.
-HTTP_SECONDS = 29.0
+
+
+class Usage:
+    """Counts what an invocation has done so far, for its log line. The only part that changes."""
+
+    __slots__ = ("items", "tokens")
+
+    def __init__(self) -> None:
+        self.items = 0
+        self.tokens = 0
+
+    def add(self, items: int, tokens: int) -> None:
+        """Adds the items and tokens of one finished call."""
+        self.items += items
+        self.tokens += tokens
 
 
 class Invocation(NamedTuple):
-    """``deadline`` is on :func:`time.monotonic`'s clock, None where the caller gave no context."""
+    """What each endpoint is given beside the service and the payload.
+
+    ``deadline`` is on :func:`time.monotonic`'s clock, None without a context; ``response_bytes`` is the
+    largest response, with its envelope, that the caller can receive.
+    """
 
     request_id: str
     deadline: float | None
+    response_bytes: int
+    usage: Usage
     log: JsonLog
 
     @classmethod
-    def from_context(cls, context: Any, log: JsonLog) -> Invocation:
-        """Reads Lambda's context object; anything else (a test's None) gives an invocation without a
-        deadline."""
+    def from_context(
+        cls, context: Any, log: JsonLog, response_bytes: int = LAMBDA_RESPONSE_BYTES
+    ) -> Invocation:
+        """Reads Lambda's context object; any other object (a test's None) gives no deadline."""
         remaining = getattr(context, "get_remaining_time_in_millis", None)
         deadline = None
         if remaining is not None:
             deadline = time.monotonic() + remaining() / 1000 - MARGIN_SECONDS
-        return cls(str(getattr(context, "aws_request_id", "")), deadline, log)
+        request_id = str(getattr(context, "aws_request_id", ""))
+        return cls(request_id, deadline, response_bytes, Usage(), log)
 
-    def over_http(self) -> Invocation:
-        """The same invocation behind a gateway that waits no longer than :data:`HTTP_SECONDS`."""
-        limit = time.monotonic() + HTTP_SECONDS - MARGIN_SECONDS
+    def with_timeout(self, seconds: float) -> Invocation:
+        """Returns the same invocation for a caller that waits at most ``seconds`` from now."""
+        limit = time.monotonic() + seconds - MARGIN_SECONDS
         return self._replace(deadline=limit if self.deadline is None else min(self.deadline, limit))
 
+    def with_response_limit(self, limit: int | None) -> Invocation:
+        """Returns the same invocation for a caller that takes at most ``limit`` bytes, if that is less."""
+        if limit is None or limit >= self.response_bytes:
+            return self
+        return self._replace(response_bytes=limit)
+
     def log_fault(self, error: BaseException) -> None:
-        """Logs what went wrong and where; a foreign exception's message stays out, for it may quote a
-        caller's text."""
+        """Logs an error's type and place, without a foreign message, which may quote a caller's text."""
         import traceback
 
         frames = traceback.extract_tb(error.__traceback__)[-6:]

@@ -49,6 +49,16 @@ class Runtime:
         return _in_bundle(self.bundle, role)
 
     @property
+    def ranks_with_embedder(self) -> bool:
+        """Whether reranking is served by the embedding model, as a bi-encoder."""
+        return self.bundle.rerank_kind == "bi-encoder" and self.serves("reranker")
+
+    @property
+    def uses_embedder(self) -> bool:
+        """Whether any request needs the embedding model."""
+        return self.serves("embedding") or self.ranks_with_embedder
+
+    @property
     def embedder(self) -> Embedder:
         """The embedding model, opened if it is not yet. A bi-encoder's ranking uses it too.
 
@@ -57,8 +67,7 @@ class Runtime:
         """
         if self._embedder is None:
             model = self.bundle.embedding
-            ranks = self.bundle.rerank_kind == "bi-encoder" and self.serves("reranker")
-            if model is None or not (self.serves("embedding") or ranks):
+            if model is None or not self.uses_embedder:
                 raise ModelUnavailableError("this function serves no embedding model")
             with self._lock:
                 if self._embedder is None:
@@ -112,7 +121,7 @@ class Runtime:
         wanted: list[ModelInfo] = []
         embeds = self.serves("embedding") and "embedding" in self.settings.preload
         ranks = self.serves("reranker") and "reranker" in self.settings.preload
-        if self.bundle.embedding and (embeds or (ranks and self.bundle.rerank_kind == "bi-encoder")):
+        if self.bundle.embedding and (embeds or (ranks and self.ranks_with_embedder)):
             wanted.append(self.bundle.embedding)
         if self.bundle.reranker and ranks:
             wanted.append(self.bundle.reranker)

@@ -14,13 +14,14 @@ from lambda_app.bundle import Bundle, ModelInfo, Quantization, RerankKind
 from lambda_app.coldstart.clock import PhaseClock
 from lambda_app.coldstart.logs import JsonLog
 from lambda_app.dispatch import Dispatcher
+from lambda_app.invocation import Invocation
 from lambda_app.limits import Limits
 from lambda_app.models.embedder import EmbedOutput, InputType
 from lambda_app.models.inference import Checkpoint, OnTruncated
 from lambda_app.models.reranker import RerankOutput
 from lambda_app.models.tokenizer.tokenizer import Token
 from lambda_app.service.service import Service
-from lambda_app.settings import Settings
+from lambda_app.settings import LOG_LEVELS, Settings
 
 DIMENSIONS = 4
 
@@ -131,6 +132,14 @@ class FakeRuntime:
     def serves(self, role: str) -> bool:
         return self.settings.models is None or role in self.settings.models
 
+    @property
+    def ranks_with_embedder(self) -> bool:
+        return self.bundle.rerank_kind == "bi-encoder" and self.serves("reranker")
+
+    @property
+    def uses_embedder(self) -> bool:
+        return self.serves("embedding") or self.ranks_with_embedder
+
 
 @dataclass
 class Context:
@@ -142,6 +151,11 @@ class Context:
 
     def get_remaining_time_in_millis(self) -> int:
         return int((self.seconds - (time.monotonic() - self.started)) * 1000)
+
+
+def invocation(**changes: Any) -> Invocation:
+    """An invocation without a deadline, whose log says nothing."""
+    return Invocation.from_context(None, JsonLog(LOG_LEVELS["ERROR"]))._replace(**changes)
 
 
 def fake_service(

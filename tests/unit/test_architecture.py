@@ -59,7 +59,7 @@ OWNERS = {
     "s3transfer": {"lambda_app.bundle.fetch_s3"},
 }
 # Arrays are the common tongue of the core.
-NUMPY = ("lambda_app.models", "lambda_app.service.service", "lambda_app.api.parsing.vectors")
+NUMPY = ("lambda_app.models", "lambda_app.service", "lambda_app.api.parsing.vectors")
 # Modules that the build may use, to describe a bundle and to prove it with the code that will run it.
 FOR_THE_BUILD = (
     "lambda_app.bundle.manifest",

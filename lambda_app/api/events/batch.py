@@ -9,7 +9,7 @@ https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-batching-concu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lambda_app.api.events.direct import DirectDoor, error_object
@@ -22,8 +22,11 @@ from lambda_app.errors import (
     LimitError,
     RequestError,
 )
+from lambda_app.service.validation import check_text
 
 if TYPE_CHECKING:
+    from lambda_app.invocation import Invocation
+    from lambda_app.limits import Limits
     from lambda_app.service.service import Service
 
 # Characters of the caller's own name for an item.
@@ -69,27 +72,27 @@ def message_id(record: Mapping[str, Any]) -> str:
     return value.encode("utf-8", errors="replace").decode("utf-8") if isinstance(value, str) else ""
 
 
-def answer_list(direct: DirectDoor, events: Sequence[Any], deadline: float | None) -> list[dict[str, Any]]:
+def answer_list(direct: DirectDoor, events: Sequence[Any], invocation: Invocation) -> list[dict[str, Any]]:
     """One answer for each event of :func:`is_list`, in their order."""
     answers = []
     for event in events:
         if is_message(event):
-            answers.append({"messageId": message_id(event)} | answer_message(direct, event, deadline))
+            answers.append({"messageId": message_id(event)} | answer_message(direct, event, invocation))
         else:
-            answers.append(answer_one(direct, event, deadline))
+            answers.append(answer_one(direct, event, invocation))
     return answers
 
 
-def answer_message(direct: DirectDoor, record: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
+def answer_message(direct: DirectDoor, record: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
     """The answer to the event in a message, or its error."""
     try:
         event = message_event(record)
     except RequestError as error:
         return error_object(error)
-    return answer_one(direct, event, deadline)
+    return answer_one(direct, event, invocation)
 
 
-def answer_one(direct: DirectDoor, event: Any, deadline: float | None) -> dict[str, Any]:
+def answer_one(direct: DirectDoor, event: Any, invocation: Invocation) -> dict[str, Any]:
     """The answer to a direct event, or its error; with the caller's own ``id``, where there is one."""
     named: dict[str, Any] = {}
     try:
@@ -99,13 +102,13 @@ def answer_one(direct: DirectDoor, event: Any, deadline: float | None) -> dict[s
             )
         if event.get("id") is not None:
             named = {"id": _checked_id(event["id"])}
-        return named | direct({name: value for name, value in event.items() if name != "id"}, deadline)
+        return named | direct({name: value for name, value in event.items() if name != "id"}, invocation)
     except (RequestError, DeadlineError) as error:
         return named | error_object(error)
 
 
 def answer_items(
-    direct: DirectDoor, service: Service, event: Mapping[str, Any], deadline: float | None
+    direct: DirectDoor, service: Service, event: Mapping[str, Any], invocation: Invocation
 ) -> dict[str, Any]:
     """The answer to ``{"BatchInput": {...}, "Items": [...]}``.
 
@@ -124,26 +127,26 @@ def answer_items(
     limits = service.limits
     if shared.get("action") == "embed" and "texts" not in shared:
         _check_count(items, limits.embed_texts)
-        texts = _Texts(service.check_text, items)
-        answer = direct({**shared, "texts": texts.good}, deadline)
+        texts = _Texts(service.limits, items)
+        answer = direct({**shared, "texts": texts.good}, invocation)
         answer["embeddings"] = texts.spread(answer["embeddings"])
         return answer | {"truncated": texts.places(answer["truncated"]), "errors": texts.errors}
     if shared.get("action") == "rerank" and "query" in shared and "documents" not in shared:
         _check_count(items, limits.rerank_documents)
-        texts = _Texts(service.check_text, items)
-        answer = direct({**shared, "documents": texts.good}, deadline)
+        texts = _Texts(service.limits, items)
+        answer = direct({**shared, "documents": texts.good}, invocation)
         for result in answer["results"]:
             result["index"] = texts.indices[result["index"]]
         return answer | {"truncated": texts.places(answer["truncated"]), "errors": texts.errors}
     _check_count(items, limits.embed_texts)
     merged = [{**shared, **item} if isinstance(item, dict) else item for item in items]
-    return {"answers": [answer_one(direct, item, deadline) for item in merged]}
+    return {"answers": [answer_one(direct, item, invocation) for item in merged]}
 
 
 class _Texts:
     """The texts among items, and the errors of the rest."""
 
-    def __init__(self, check: Callable[[str, str], None], items: Sequence[Any]) -> None:
+    def __init__(self, limits: Limits, items: Sequence[Any]) -> None:
         self.good: list[str] = []
         self.indices: list[int] = []
         self.errors: list[dict[str, Any]] = []
@@ -153,7 +156,7 @@ class _Texts:
             where = f"Items[{index}]"
             try:
                 text = fields.item_text(item, where)
-                check(text, where)
+                check_text(text, where, limits)
             except RequestError as error:
                 first = first or error
                 self.errors.append({"index": index, **error_object(error)["error"]})

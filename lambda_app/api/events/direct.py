@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lambda_app.api.parsing import fields
 from lambda_app.api.parsing import input_type as roles
 from lambda_app.api.parsing.vectors import encode_vectors
 from lambda_app.errors import DeadlineError, FieldError, LambdaAppError, ResponseTooLargeError
-from lambda_app.service.service import EmbedRequest, RerankRequest, Service
+from lambda_app.service.types import EmbedRequest, RerankRequest
+
+if TYPE_CHECKING:
+    from lambda_app.invocation import Invocation
+    from lambda_app.service.service import Service
 
 ENCODINGS = ("float", "base64")
 SHARED_FIELDS = ("action", "model", "max_response_bytes")
@@ -32,15 +36,15 @@ class DirectDoor:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._actions: dict[str, Callable[[Mapping[str, Any], float | None], dict[str, Any]]] = {
+        self._actions: dict[str, Callable[[Mapping[str, Any], Invocation], dict[str, Any]]] = {
             "embed": self._embed,
             "rerank": self._rerank,
             "info": self._info,
             "ping": self._ping,
         }
 
-    def __call__(self, event: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
-        """Runs the event's action until ``deadline`` on the monotonic clock.
+    def __call__(self, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
+        """Runs the event's action.
 
         Raises:
             RequestError: the event cannot be served as it is.
@@ -50,9 +54,9 @@ class DirectDoor:
         if run is None:
             known = ", ".join(self._actions)
             raise FieldError(f"action must be one of {known}", param="action", code="unknown_action")
-        return run(event, deadline)
+        return run(event, invocation)
 
-    def _embed(self, event: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
+    def _embed(self, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
         fields.reject_unknown(event, EMBED_FIELDS)
         fields.optional_text(event, "model")
         encoding = fields.optional_choice(event, "encoding", ENCODINGS, "float")
@@ -62,9 +66,8 @@ class DirectDoor:
                 input_type=roles.input_type(event, default="passage"),
                 encodings=(encoding,),
                 dimensions=fields.optional_integer(event, "dimensions"),
-                deadline=deadline,
-                response_bytes=fields.optional_integer(event, "max_response_bytes"),
-            )
+            ),
+            invocation.with_response_limit(fields.optional_integer(event, "max_response_bytes")),
         )
         return {
             "model": result.model,
@@ -74,9 +77,8 @@ class DirectDoor:
             "truncated": list(result.truncated),
         }
 
-    def _rerank(self, event: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
+    def _rerank(self, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
         fields.reject_unknown(event, RERANK_FIELDS)
-        fields.optional_integer(event, "max_response_bytes")
         fields.optional_text(event, "model")
         result = self._service.rerank(
             RerankRequest(
@@ -84,8 +86,8 @@ class DirectDoor:
                 documents=fields.texts(event, "documents", most=self._service.limits.rerank_documents),
                 top_n=fields.optional_integer(event, "top_n"),
                 raw_scores=fields.optional_flag(event, "raw_scores"),
-                deadline=deadline,
-            )
+            ),
+            invocation.with_response_limit(fields.optional_integer(event, "max_response_bytes")),
         )
         return {
             "model": result.model,
@@ -94,12 +96,12 @@ class DirectDoor:
             "truncated": list(result.truncated),
         }
 
-    def _info(self, event: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
+    def _info(self, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
         fields.reject_unknown(event, ("action",))
         from lambda_app.api.providers.info import describe
 
-        return describe(self._service)
+        return describe(self._service, event, invocation)
 
-    def _ping(self, event: Mapping[str, Any], deadline: float | None) -> dict[str, Any]:
+    def _ping(self, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
         # Warm-up plugins add fields of their own; a ping is never worth refusing.
         return {"ok": True}

@@ -71,7 +71,7 @@ def answer_queue(
             continue
         try:
             request = message_event(record)
-            answer = answer_one(direct, request, invocation.deadline)
+            answer = answer_one(direct, request, invocation)
             code = answer["error"]["code"] if "error" in answer else None
         except RequestError as error:
             code = error.code

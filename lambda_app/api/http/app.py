@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from lambda_app.service.service import Service
 
 JSON = "application/json"
-# The key of an API Gateway event under which the dispatcher hands over what it knows of the invocation.
-INVOCATION = "lambda_app.invocation"
 
 
 def create_app(service: Service, allow_origins: Sequence[str] = ()) -> FastAPI:
@@ -97,7 +95,7 @@ def _get(service: Service, route: Route) -> Any:
     async def endpoint(request: Request) -> Response:
         try:
             read = load(route)
-            answer = read(service, **request.path_params)
+            answer = read(service, request.path_params, _invocation(request))
         except Exception as error:
             return _error(error, request)
         return _without_body(request, _json(answer, 200, {"x-request-id": _invocation(request).request_id}))
@@ -158,5 +156,6 @@ def _json(content: Any, status: int, headers: dict[str, str]) -> Response:
 
 
 def _invocation(request: Request) -> Invocation:
-    invocation: Invocation = request.scope["aws.event"][INVOCATION]
+    # Mangum puts what it is called with as the context into the scope, and reads nothing of it.
+    invocation: Invocation = request.scope["aws.context"]
     return invocation

@@ -13,12 +13,13 @@ from lambda_app.api.parsing import fields
 from lambda_app.api.parsing import input_type as roles
 from lambda_app.api.parsing.vectors import DTYPES, encode_vectors
 from lambda_app.errors import FieldError
-from lambda_app.service.service import EmbedRequest, RerankRequest, Service, Truncate
+from lambda_app.service.types import EmbedRequest, RerankRequest, Truncate
 
 if TYPE_CHECKING:
     from lambda_app.invocation import Invocation
     from lambda_app.models.embedder import InputType
-    from lambda_app.service.service import EmbedResult, RerankResult
+    from lambda_app.service.service import Service
+    from lambda_app.service.types import EmbedResult, RerankResult
 
 # priority is about the queue of Cohere's own service; a document is one chunk here, whatever is asked for.
 RERANK_V2 = ("model", "query", "documents", "top_n", "max_tokens_per_doc", "return_documents", "priority")
@@ -49,6 +50,7 @@ def rerank_v1(service: Service, body: Any, invocation: Invocation) -> tuple[dict
     fields.optional_integer(body, "max_chunks_per_doc")
     top_n, top_k = fields.optional_integer(body, "top_n"), fields.optional_integer(body, "top_k")
     truncate: Truncate = "end" if fields.optional_flag(body, "truncation", default=True) else "none"
+    with_text = fields.optional_flag(body, "return_documents")
     documents = _documents(body, service.limits.rerank_documents)
     result = service.rerank(
         RerankRequest(
@@ -58,14 +60,14 @@ def rerank_v1(service: Service, body: Any, invocation: Invocation) -> tuple[dict
             raw_scores=fields.optional_flag(body, "raw_scores"),
             truncate=truncate,
             document_tokens=fields.optional_integer(body, "max_tokens_per_doc"),
-            deadline=invocation.deadline,
-        )
+        ),
+        invocation,
     )
     answer = {
         "id": invocation.request_id,
         "object": "list",
         "model": result.model,
-        "results": _results(body, documents, result),
+        "results": _results(documents if with_text else None, result),
         # Voyage's reader finds documents by their index, so they are not sent a second time.
         "data": [{"index": index, "relevance_score": score} for index, score in result.results],
         "usage": {"total_tokens": result.tokens},
@@ -81,6 +83,7 @@ def rerank_v2(service: Service, body: Any, invocation: Invocation) -> tuple[dict
     body = fields.json_object(body)
     fields.reject_unknown(body, RERANK_V2)
     _accept(body)
+    with_text = fields.optional_flag(body, "return_documents")
     documents = fields.texts(body, "documents", most=service.limits.rerank_documents)
     result = service.rerank(
         RerankRequest(
@@ -88,12 +91,12 @@ def rerank_v2(service: Service, body: Any, invocation: Invocation) -> tuple[dict
             documents=documents,
             top_n=fields.optional_integer(body, "top_n"),
             document_tokens=fields.optional_integer(body, "max_tokens_per_doc"),
-            deadline=invocation.deadline,
-        )
+        ),
+        invocation,
     )
     answer = {
         "id": invocation.request_id,
-        "results": _results(body, documents, result),
+        "results": _results(documents if with_text else None, result),
         "meta": _meta("2", {"search_units": 1}, result.tokens, result.truncated, "documents"),
     }
     return answer, result.fingerprint
@@ -178,10 +181,10 @@ def _embed(
             dimensions=fields.optional_integer(body, "output_dimension"),
             truncate=fields.optional_meaning(body, "truncate", TRUNCATE) or "end",
             max_tokens=fields.optional_integer(body, "max_tokens"),
-            deadline=invocation.deadline,
             field=field,
             dimensions_field="output_dimension",
-        )
+        ),
+        invocation,
     )
 
 
@@ -236,11 +239,11 @@ def _content(item: Any, where: str) -> str:
     return "\n".join(whole)
 
 
-def _results(body: Mapping[str, Any], documents: Sequence[str], result: RerankResult) -> list[dict[str, Any]]:
-    with_text = fields.optional_flag(body, "return_documents")
+def _results(documents: Sequence[str] | None, result: RerankResult) -> list[dict[str, Any]]:
+    """Ranks with the text of each document, where ``documents`` is given."""
     return [
         {"index": index, "relevance_score": score}
-        | ({"document": {"text": documents[index]}} if with_text else {})
+        | ({"document": {"text": documents[index]}} if documents is not None else {})
         for index, score in result.results
     ]
 

@@ -1,29 +1,38 @@
-"""``GET /info``: what runs here, for readers of TEI's ``/info`` and for ours."""
+"""``GET /info`` and ``{"action": "info"}``: what runs here, for readers of TEI's ``/info`` and for ours."""
 
 from __future__ import annotations
 
-from typing import Any
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from lambda_app import __version__
+from lambda_app.cpu import cpu_features, is_checked
 from lambda_app.limits import BATCH_TOKENS
-from lambda_app.service.service import Service
+
+if TYPE_CHECKING:
+    from lambda_app.bundle import ModelInfo
+    from lambda_app.invocation import Invocation
+    from lambda_app.service.service import Service
 
 
-def health(service: Service) -> dict[str, str]:
-    """That the function answers; no model is touched."""
+def health(service: Service, payload: Mapping[str, Any], invocation: Invocation) -> dict[str, str]:
+    """Says that the function runs; no model is touched."""
     return {"status": "ok"}
 
 
-def describe(service: Service) -> dict[str, Any]:
-    """Models, quantization, CPU features, versions, limits and the cold start's phases.
+def describe(service: Service, payload: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
+    """Returns models, quantization, CPU features, versions, limits and the cold start's phases.
 
-    Beside them the fields of TEI, which serves one model: about the embedding model, or about the reranker
-    where there is none.
+    With the fields of TEI, which serves one model: the embedding model here, the reranker where there is
+    none.
     """
     models = service.models()
-    if not models:
-        return service.info()
-    model = models[0]
+    return (_tei_fields(service, models[0]) if models else {}) | _own_fields(service, models)
+
+
+def _tei_fields(service: Service, model: ModelInfo) -> dict[str, Any]:
     kind = (
         {"embedding": {"pooling": model.pooling}}
         if model.role == "embedding"
@@ -45,5 +54,52 @@ def describe(service: Service) -> dict[str, Any]:
         "version": __version__,
         "sha": None,
         "docker_label": None,
-        **service.info(),
     }
+
+
+def _own_fields(service: Service, models: Sequence[ModelInfo]) -> dict[str, Any]:
+    registry = service.registry
+    clock = registry.clock
+    features = cpu_features()
+    return {
+        "models": {model.role: _describe_model(model, features) for model in models},
+        "rerank_kind": registry.bundle.rerank_kind if registry.serves("reranker") else None,
+        "build": dict(registry.bundle.build),
+        "threads": registry.threads,
+        "memory_mb": registry.settings.memory_mb,
+        "initialization_type": registry.settings.initialization_type,
+        "cpu": {"architecture": platform.machine(), "features": features},
+        "versions": {"python": platform.python_version(), **_library_versions()},
+        "limits": service.limits._asdict(),
+        "cold_start": {"phases_ms": clock.milliseconds(), "spans_ms": clock.spans()},
+    }
+
+
+def _describe_model(model: ModelInfo, features: Sequence[str]) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "revision": model.source.get("revision"),
+        "architecture": model.architecture,
+        "dimensions": model.dimensions,
+        "matryoshka": list(model.matryoshka),
+        "max_tokens": model.max_tokens,
+        "pooling": model.pooling,
+        "prompts": dict(model.prompts),
+        "activation": model.activation,
+        "quantization": {
+            "scheme": model.quantization.scheme,
+            "weight_bits": model.quantization.weight_bits,
+            "instruction_sets": list(model.quantization.instruction_sets),
+            "checked_for_this_cpu": is_checked(model.quantization.instruction_sets, features),
+        },
+        "tokenizer": model.tokenizer_kind,
+        "fingerprint": model.fingerprint,
+        "bytes": sum(file.bytes for file in model.files),
+        "parity": dict(model.parity),
+    }
+
+
+def _library_versions() -> dict[str, str]:
+    names = ("onnxruntime", "tokenizers", "numpy", "fastapi", "mangum", "awslambdaric")
+    loaded = {name: getattr(sys.modules.get(name), "__version__", None) for name in names}
+    return {name: str(version) for name, version in loaded.items() if version is not None}

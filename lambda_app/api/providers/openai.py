@@ -14,11 +14,12 @@ from lambda_app.api.parsing import input_type as roles
 from lambda_app.api.parsing.vectors import encode_vectors
 from lambda_app.api.providers import jina, voyage
 from lambda_app.errors import FieldError, NotFoundError
-from lambda_app.service.service import EmbedRequest, Service, Truncate
+from lambda_app.service.types import EmbedRequest, Truncate
 
 if TYPE_CHECKING:
     from lambda_app.bundle import ModelInfo
     from lambda_app.invocation import Invocation
+    from lambda_app.service.service import Service
 
 FIELDS = (
     *("input", "model", "encoding_format", "dimensions", "user"),
@@ -58,10 +59,10 @@ def embeddings(service: Service, body: Any, invocation: Invocation) -> tuple[dic
             encodings=("base64" if as_base64 and dtype == "float" else dtype,),
             dimensions=dimensions[dimensions_field],
             truncate=_truncate(body),
-            deadline=invocation.deadline,
             field="input",
             dimensions_field=dimensions_field,
-        )
+        ),
+        invocation,
     )
     answer = {
         "object": "list",
@@ -76,7 +77,7 @@ def embeddings(service: Service, body: Any, invocation: Invocation) -> tuple[dic
     return answer, result.fingerprint
 
 
-def models(service: Service) -> dict[str, Any]:
+def models(service: Service, payload: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
     """The models that this function serves, and the embedding model's aliases by role."""
     served = service.models()
     entries = [_entry(model, model.id) for model in served]
@@ -89,14 +90,14 @@ def models(service: Service) -> dict[str, Any]:
     return {"object": "list", "data": entries}
 
 
-def model(service: Service, name: str) -> dict[str, Any]:
+def model(service: Service, payload: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
     """One of the entries of :func:`models`.
 
     Raises:
         NotFoundError: there is none of that name.
     """
-    for entry in models(service)["data"]:
-        if entry["id"] == name:
+    for entry in models(service, payload, invocation)["data"]:
+        if entry["id"] == payload["name"]:
             found: dict[str, Any] = entry
             return found
     raise NotFoundError("no such model: GET /v1/models lists those there are", param="model")

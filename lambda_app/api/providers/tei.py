@@ -14,11 +14,12 @@ from lambda_app.api.parsing import fields
 from lambda_app.api.parsing import input_type as roles
 from lambda_app.api.parsing.vectors import encode_vectors
 from lambda_app.errors import EmptyError, FieldError
-from lambda_app.service.service import EmbedRequest, RerankRequest, Service, Truncate
+from lambda_app.service.types import EmbedRequest, RerankRequest, Truncate
 
 if TYPE_CHECKING:
     from lambda_app.invocation import Invocation
     from lambda_app.models.embedder import InputType
+    from lambda_app.service.service import Service
 
 TRUNCATION = ("truncate", "truncation_direction")
 # options is what clients of the hub's older inference API send beside inputs: about queues and caches there.
@@ -54,9 +55,9 @@ def embed(service: Service, body: Any, invocation: Invocation) -> tuple[list[Any
             input_type=_role(body),
             dimensions=fields.optional_integer(body, "dimensions"),
             truncate=_truncate(body),
-            deadline=invocation.deadline,
             field="inputs",
-        )
+        ),
+        invocation,
     )
     return encode_vectors(result.vectors), result.fingerprint
 
@@ -77,9 +78,9 @@ def rerank(service: Service, body: Any, invocation: Invocation) -> tuple[list[An
             documents=texts,
             raw_scores=fields.optional_flag(body, "raw_scores"),
             truncate=_truncate(body),
-            deadline=invocation.deadline,
             field="texts",
-        )
+        ),
+        invocation,
     )
     ranks = [
         {"index": index, "score": score} | ({"text": texts[index]} if return_text else {})
@@ -112,9 +113,9 @@ def similarity(service: Service, body: Any, invocation: Invocation) -> tuple[lis
             # Nothing but one number for each sentence leaves.
             encodings=("ubinary",),
             truncate=_truncate(parameters),
-            deadline=invocation.deadline,
             field="sentences",
-        )
+        ),
+        invocation,
     )
     vectors = result.vectors.astype("float64")
     return (vectors[:-1] @ vectors[-1]).clip(-1.0, 1.0).tolist(), result.fingerprint
@@ -131,6 +132,7 @@ def tokenize(service: Service, body: Any, invocation: Invocation) -> tuple[list[
     found = service.tokens(
         _inputs(body, service.limits.embed_texts),
         _role(body),
+        invocation,
         special=fields.optional_flag(body, "add_special_tokens", default=True),
         field="inputs",
     )

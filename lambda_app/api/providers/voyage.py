@@ -12,7 +12,7 @@ from lambda_app.api.parsing import fields
 from lambda_app.api.parsing.vectors import DTYPES
 
 if TYPE_CHECKING:
-    from lambda_app.service.service import Truncate
+    from lambda_app.service.types import Truncate
 
 EMBEDDING_FIELDS = ("input_type", "truncation", "output_dimension", "output_dtype")
 

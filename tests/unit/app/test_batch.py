@@ -210,7 +210,7 @@ class Broken(FakeEmbedder):
 
 def test_faults_raise() -> None:
     dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR"})
-    dispatcher._service._runtime.embedder = Broken()  # type: ignore[misc,assignment]
+    dispatcher._service.registry.embedder = Broken()  # type: ignore[misc,assignment]
     for event in ([{"action": "embed", "texts": ["a"]}], {"BatchInput": EMBED, "Items": ["a"]}):
         with pytest.raises(LambdaAppError, match="internal error"):
             dispatcher(event, Context())

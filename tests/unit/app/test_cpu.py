@@ -96,7 +96,7 @@ def test_a_bundle_for_another_cpu_is_one_line_in_the_log_and_shown(
     environ = {"MODEL_DIR": str(out), "PRELOAD": "embedding"}
     for features, warned in ((HASWELL, True), (ICE_LAKE, False)):
         monkeypatch.setattr("lambda_app.start.cpu_features", lambda features=features: features)
-        monkeypatch.setattr("lambda_app.service.service.cpu_features", lambda features=features: features)
+        monkeypatch.setattr("lambda_app.api.providers.info.cpu_features", lambda features=features: features)
         dispatcher = start.start(environ, PhaseClock())
         warnings = [line for line in log_lines(capsys.readouterr().out) if line["level"] == "WARNING"]
         assert len(warnings) == warned

@@ -228,7 +228,7 @@ def test_base64_bodies_are_read() -> None:
 @pytest.mark.parametrize("source", ["aws.events", "aws.scheduler", "serverless-plugin-warmup"])
 def test_warm_up_touches_no_model(source: str) -> None:
     dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR"})
-    dispatcher._service._runtime.embedder = None  # type: ignore[misc,assignment]
+    dispatcher._service.registry.embedder = None  # type: ignore[misc,assignment]
     assert dispatcher({"source": source, "detail-type": "Scheduled Event"}, Context()) == {"ok": True}
     assert dispatcher({"action": "ping"}, Context()) == {"ok": True}
 
@@ -251,7 +251,7 @@ class BrokenEmbedder(FakeEmbedder):
 
 def test_faults_raise_without_the_callers_text(capsys: pytest.CaptureFixture[str]) -> None:
     dispatcher = fake_dispatcher()
-    dispatcher._service._runtime.embedder = BrokenEmbedder()  # type: ignore[misc,assignment]
+    dispatcher._service.registry.embedder = BrokenEmbedder()  # type: ignore[misc,assignment]
     with pytest.raises(LambdaAppError, match="internal error") as caught:
         dispatcher({"action": "embed", "texts": ["SECRET"]}, Context())
     assert caught.value.__suppress_context__
@@ -269,7 +269,7 @@ class NotFiniteEmbedder(FakeEmbedder):
 
 def test_output_that_is_not_finite_is_our_fault() -> None:
     dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR"})
-    dispatcher._service._runtime.embedder = NotFiniteEmbedder()  # type: ignore[misc,assignment]
+    dispatcher._service.registry.embedder = NotFiniteEmbedder()  # type: ignore[misc,assignment]
     with pytest.raises(InferenceError):
         dispatcher({"action": "embed", "texts": ["a"]}, Context())
     answer = dispatcher(http_v2("/v1/embeddings", {"input": "a"}), Context())

@@ -9,23 +9,25 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lambda_app.api.providers.info import describe
 from lambda_app.coldstart.clock import PhaseClock
 from lambda_app.coldstart.logs import JsonLog
 from lambda_app.dispatch import Dispatcher
-from lambda_app.errors import FieldError
-from lambda_app.limits import Limits
-from lambda_app.service.service import BYTES_PER_NUMBER, EmbedRequest, Service
+from lambda_app.errors import FieldError, ResponseTooLargeError
+from lambda_app.service.service import Service
+from lambda_app.service.types import EmbedRequest
+from lambda_app.service.validation import BYTES_PER_NUMBER
 from lambda_app.settings import Settings
-from tests.support.fakes import Context, FakeEmbedder, FakeRuntime, http_v2, model_info
+from tests.support.fakes import Context, FakeEmbedder, FakeRuntime, http_v2, invocation, model_info
 
 TEXTS = ["a", "three"]
 
 
-def service(matryoshka: tuple[int, ...] = (3, 2), limits: Limits | None = None) -> Service:
+def service(matryoshka: tuple[int, ...] = (3, 2)) -> Service:
     runtime = FakeRuntime(Settings.from_env({}))
     runtime.embedder = FakeEmbedder(model_info("embedding", matryoshka=matryoshka))
     runtime.bundle = runtime.bundle._replace(embedding=runtime.embedder.model)
-    return Service(runtime, limits)  # type: ignore[arg-type]  # the part of a runtime that a service uses
+    return Service(runtime)  # type: ignore[arg-type]  # the part of a runtime that a service uses
 
 
 def call(event: dict[str, Any]) -> Any:
@@ -34,10 +36,10 @@ def call(event: dict[str, Any]) -> Any:
 
 
 def test_vectors_are_cut_and_have_length_1_again() -> None:
-    whole = service().embed(EmbedRequest(TEXTS, "query")).vectors
+    whole = service().embed(EmbedRequest(TEXTS, "query"), invocation()).vectors
     assert whole.shape == (2, 4)
     for dimensions in (4, 3, 2):
-        result = service().embed(EmbedRequest(TEXTS, "query", dimensions=dimensions))
+        result = service().embed(EmbedRequest(TEXTS, "query", dimensions=dimensions), invocation())
         cut = whole[:, :dimensions]
         expected = cut / np.linalg.norm(cut, axis=1, keepdims=True)
         assert result.dimensions == dimensions
@@ -58,7 +60,7 @@ def test_what_the_model_was_not_trained_for(
     matryoshka: tuple[int, ...], dimensions: int, message: str
 ) -> None:
     with pytest.raises(FieldError, match=message) as caught:
-        service(matryoshka).embed(EmbedRequest(TEXTS, "query", dimensions=dimensions))
+        service(matryoshka).embed(EmbedRequest(TEXTS, "query", dimensions=dimensions), invocation())
     assert caught.value.param == "dimensions"
 
 
@@ -77,11 +79,12 @@ def test_both_doors_agree() -> None:
 
 
 def test_more_short_vectors_fit_an_answer() -> None:
-    tight = Limits()._replace(response_bytes=int(len(TEXTS) * 2 * BYTES_PER_NUMBER["float"]))
-    with pytest.raises(Exception, match="cannot fit"):
-        service(limits=tight).embed(EmbedRequest(TEXTS, "query"))
-    assert service(limits=tight).embed(EmbedRequest(TEXTS, "query", dimensions=2)).dimensions == 2
+    tight = int(len(TEXTS) * 2 * BYTES_PER_NUMBER["float"])
+    with pytest.raises(ResponseTooLargeError, match="cannot fit"):
+        service().embed(EmbedRequest(TEXTS, "query"), invocation(response_bytes=tight))
+    request = EmbedRequest(TEXTS, "query", dimensions=2)
+    assert service().embed(request, invocation(response_bytes=tight)).dimensions == 2
 
 
 def test_info_names_them() -> None:
-    assert service().info()["models"]["embedding"]["matryoshka"] == [3, 2]
+    assert describe(service(), {}, invocation())["models"]["embedding"]["matryoshka"] == [3, 2]

@@ -113,7 +113,7 @@ def test_jinas_fields() -> None:
 
 @pytest.mark.parametrize(("word", "cut"), [("START", "start"), ("END", "end"), ("NONE", None)])
 def test_nvidias_words_for_truncation(word: str, cut: str | None) -> None:
-    embedder = DISPATCHER._service._runtime.embedder
+    embedder = DISPATCHER._service.registry.embedder
     ask("/v1/embeddings", {"input": [LONG], "truncate": word}, 200 if cut else 413)
     if cut:
         assert isinstance(embedder, FakeEmbedder)
@@ -183,7 +183,7 @@ def test_cohere_rerank_of_version_2() -> None:
     answer = ask("/v2/rerank", {**RERANK, "model": "rerank-v3.5", "top_n": 1, "max_tokens_per_doc": 3})
     assert answer.keys() == {"id", "results", "meta"}
     assert [result["index"] for result in answer["results"]] == ORDER[:1]
-    assert DISPATCHER._service._runtime.reranker.asked["document_tokens"] == 3  # type: ignore[attr-defined]
+    assert DISPATCHER._service.registry.reranker.asked["document_tokens"] == 3  # type: ignore[attr-defined]
     direct = DISPATCHER({"action": "rerank", **RERANK}, Context())
     assert answer["results"][0]["relevance_score"] == direct["results"][0]["score"]
 
@@ -244,7 +244,7 @@ def test_inputs_of_version_2() -> None:
 def test_coheres_truncation(truncate: str | None, cut: str) -> None:
     body = {"texts": ["a", LONG], "truncate": truncate, "input_type": "search_query", "max_tokens": 9}
     answer = ask("/v2/embed", body)
-    assert DISPATCHER._service._runtime.embedder.asked == {  # type: ignore[attr-defined]
+    assert DISPATCHER._service.registry.embedder.asked == {  # type: ignore[attr-defined]
         "cut": cut,
         "max_tokens": 9,
     }
@@ -272,7 +272,7 @@ def test_tei_embeds_bare_lists(path: str, fields: dict[str, Any], role: str) -> 
 def test_teis_truncation(direction: str | None, cut: str) -> None:
     body = {"inputs": [LONG], "truncate": True, "truncation_direction": direction, "normalize": False}
     ask("/embed", body)
-    assert DISPATCHER._service._runtime.embedder.asked["cut"] == cut  # type: ignore[attr-defined]
+    assert DISPATCHER._service.registry.embedder.asked["cut"] == cut  # type: ignore[attr-defined]
     ask("/embed", {"inputs": [LONG]})
     error = ask("/embed", {"inputs": [LONG], "truncate": False}, 413)
     assert (error["error_type"], error["code"]) == ("Validation", "limit_exceeded")
@@ -348,7 +348,7 @@ def test_a_model_that_is_not_served_is_a_failed_dependency_to_teis_clients() -> 
             raise ModelUnavailableError("this function serves no reranker")
 
     dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR"})
-    dispatcher._service._runtime.reranker = Alone()  # type: ignore[misc,assignment]
+    dispatcher._service.registry.reranker = Alone()  # type: ignore[misc,assignment]
     error = ask("/rerank", {"query": "a", "texts": ["b"]}, 424, dispatcher)
     assert (error["error_type"], error["code"]) == ("Backend", "model_unavailable")
     assert ask("/v2/rerank", RERANK, 404, dispatcher)["code"] == "model_unavailable"
@@ -388,7 +388,7 @@ def test_faults_of_ours_are_told_in_the_familys_form() -> None:
             raise InferenceError(f"cannot handle {texts}")
 
     dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR"})
-    dispatcher._service._runtime.embedder = Broken(model_info("embedding"))  # type: ignore[misc,assignment]
+    dispatcher._service.registry.embedder = Broken(model_info("embedding"))  # type: ignore[misc,assignment]
     for path, body in (("/v2/embed", {"texts": ["SECRET"]}), ("/embed", {"inputs": "SECRET"})):
         answer = send(path, body, dispatcher)
         assert answer["statusCode"] == 500

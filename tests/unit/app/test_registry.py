@@ -167,9 +167,9 @@ def test_info_is_json_and_names_phases(function: Dispatcher) -> None:
 
 def test_what_is_not_preloaded_opens_on_first_use(tiny_bundle: Bundle) -> None:
     function = start(environ(tiny_bundle, PRELOAD=""), PhaseClock())
-    assert function._service._runtime._embedder is None
+    assert function._service.registry._embedder is None
     assert len(embed(function, ["a"])) == 1
-    assert function._service._runtime._reranker is None
+    assert function._service.registry._reranker is None
     assert call(function, {"action": "rerank", "query": "a", "documents": ["b"]})["results"]
     assert call(function, http_v2("/health"))["statusCode"] == 200
 

@@ -149,7 +149,7 @@ class Moody(FakeEmbedder):
 
 def test_a_fault_of_ours_fails_its_message_alone(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     dispatcher = with_sink()
-    dispatcher._service._runtime.embedder = Moody()
+    dispatcher._service.registry.embedder = Moody()
     bad = json.dumps({"action": "embed", "texts": ["SECRET"]})
     assert failures(dispatcher({"Records": [record("1", bad), good("2")]}, Context())) == ["1"]
     output = capsys.readouterr().out

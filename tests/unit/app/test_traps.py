@@ -62,7 +62,7 @@ def test_no_lone_surrogate_leaves_in_an_exception(error: Exception) -> None:
     dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR"})
     broken = Broken()
     broken.error = error
-    dispatcher._service._runtime.embedder = broken  # type: ignore[misc,assignment]
+    dispatcher._service.registry.embedder = broken  # type: ignore[misc,assignment]
     with pytest.raises(LambdaAppError) as raised:
         dispatcher({"action": "embed", "texts": ["a"]}, Context())
     may_leave(str(raised.value))

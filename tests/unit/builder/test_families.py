@@ -14,10 +14,11 @@ from builder.checks import architecture
 from lambda_app.bundle import Bundle, ModelInfo
 from lambda_app.models.embedder import Embedder
 from lambda_app.models.reranker import Reranker
-from lambda_app.service.service import EmbedRequest, Service
+from lambda_app.service.service import Service
+from lambda_app.service.types import EmbedRequest
 from lambda_app.settings import Settings
 from tests.support.builds import build_bundle
-from tests.support.fakes import FakeRuntime
+from tests.support.fakes import FakeRuntime, invocation
 from tests.support.tiny_families import FAMILIES, tiny_cross_encoder, tiny_embedder
 from tests.support.tiny_models import HIDDEN, write_json
 
@@ -145,7 +146,8 @@ def test_prompts_dimensions_and_a_missing_normalize(tmp_path: Path) -> None:
     runtime.embedder = embedder  # type: ignore[assignment]  # the real one
     for dimensions in (16, 8):
         request = EmbedRequest(TEXTS, "query", dimensions=dimensions)
-        found = Service(runtime).embed(request).vectors  # type: ignore[arg-type]  # as much as it uses
+        service = Service(runtime)  # type: ignore[arg-type]  # as much as it uses
+        found = service.embed(request, invocation()).vectors
         expected = reference.encode_query(TEXTS, truncate_dim=dimensions, normalize_embeddings=True)
         np.testing.assert_allclose(found, expected, atol=2e-6)
 

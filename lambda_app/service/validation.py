@@ -1,0 +1,139 @@
+"""Refuses what cannot be served, before any inference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lambda_app.errors import EmptyError, FieldError, LimitError, ResponseTooLargeError, TextError
+
+if TYPE_CHECKING:
+    from lambda_app.bundle import ModelInfo
+    from lambda_app.limits import Limits
+    from lambda_app.models.inference import OnTruncated
+    from lambda_app.service.types import EmbedRequest, Truncate
+
+# The fewest bytes that one number of a vector takes in a response, by encoding: what cannot fit is refused
+# before any work, and the API checks the exact size afterwards. A float32 in JSON has 16 to 21 characters,
+# as in -0.023189853876829147, but for rare ones that never make up a whole vector.
+BYTES_PER_NUMBER = {
+    "float": 16.0,
+    "base64": 16 / 3,
+    "int8": 2.0,
+    "uint8": 2.0,
+    "binary": 2 / 8,
+    "ubinary": 2 / 8,
+}
+# The largest size of a float in JSON, with its separator, over the smallest.
+MAX_PER_MIN = 23 / 16
+# The fewest bytes of one token, as in {"id":1,"text":"a","special":false,"start":null,"stop":null}.
+BYTES_PER_TOKEN = 60
+
+
+def check_texts(texts: Sequence[str], field: str, max_texts: int, limits: Limits) -> None:
+    """Checks the number of texts, their length together, and each text.
+
+    Raises:
+        RequestError: naming ``field``, or the text in it.
+    """
+    if not texts:
+        raise EmptyError(f"{field} must hold at least one text", param=field)
+    if len(texts) > max_texts:
+        raise LimitError(
+            f"{field} holds {len(texts)} texts, at most {max_texts} fit one request", param=field
+        )
+    total = sum(map(len, texts))
+    if total > limits.total_characters:
+        raise LimitError(
+            f"{field} holds {total} characters, {limits.total_characters} fit one request", param=field
+        )
+    for index, text in enumerate(texts):
+        check_text(text, field if max_texts == 1 else f"{field}[{index}]", limits)
+
+
+def check_text(text: str, where: str, limits: Limits) -> None:
+    """Checks one text, independent of the others.
+
+    Raises:
+        TextError: it is empty, or holds a NUL or a lone surrogate.
+        LimitError: it is too long.
+    """
+    if not text:
+        raise TextError(f"{where} is empty", param=where)
+    if len(text) > limits.text_characters:
+        raise LimitError(
+            f"{where} has {len(text)} characters, a text may have {limits.text_characters}: split it",
+            param=where,
+        )
+    if "\0" in text:
+        raise TextError(f"{where} contains a NUL character: remove it", param=where)
+    if not (text.isascii() or _encodable(text)):
+        raise TextError(f"{where} contains a lone surrogate, which is not Unicode text", param=where)
+
+
+def check_dimensions(model: ModelInfo, wanted: int | None, field: str) -> int:
+    """Returns the dimensions of a vector: those requested, or the model's own.
+
+    Raises:
+        FieldError: the model was not trained for the requested dimensions.
+    """
+    own, shorter = model.dimensions, model.matryoshka
+    if wanted is None or wanted == own or wanted in shorter:
+        return wanted or own
+    if shorter:
+        message = f"{field} must be one of {', '.join(map(str, (own, *shorter)))}"
+    else:
+        message = f"{field} must be {own}: this model's vectors cannot be shortened"
+    raise FieldError(message, param=field)
+
+
+def check_vectors_fit(request: EmbedRequest, dimensions: int, max_bytes: int) -> None:
+    """Checks that the vectors of a request can fit a response of ``max_bytes``.
+
+    Raises:
+        ResponseTooLargeError: with the number of texts that fit whatever their numbers are.
+    """
+    per_text = dimensions * sum(BYTES_PER_NUMBER[encoding] for encoding in request.encodings)
+    if len(request.texts) <= int(max_bytes / per_text):
+        return
+    floats = "float" in request.encodings
+    fit = max(1, int(max_bytes / (per_text * (MAX_PER_MIN if floats else 1))))
+    cure = ", or ask for base64" if floats else ""
+    raise ResponseTooLargeError(
+        f"the vectors of {len(request.texts)} texts cannot fit an answer of {max_bytes} bytes: "
+        f"send at most {fit}{cure}",
+        param=request.field,
+        fit=fit,
+    )
+
+
+def check_tokens_fit(count: int, field: str, max_bytes: int) -> None:
+    """Checks that ``count`` tokens can fit a response of ``max_bytes``.
+
+    Raises:
+        ResponseTooLargeError: they cannot.
+    """
+    if count * BYTES_PER_TOKEN > max_bytes:
+        raise ResponseTooLargeError(f"{count} tokens cannot fit one answer: send fewer texts", param=field)
+
+
+def refusal(truncate: Truncate, field: str, *, single: bool = False) -> OnTruncated | None:
+    """Returns a function that refuses texts of too many tokens, None where they are truncated."""
+    if truncate != "none":
+        return None
+
+    def refuse(indices: tuple[int, ...]) -> None:
+        where = field if single else f"{field}[{indices[0]}]"
+        raise LimitError(
+            f"{where} has more tokens than the model takes: shorten it, or allow truncation", param=where
+        )
+
+    return refuse
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
