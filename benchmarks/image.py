@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
-from benchmarks.harness import images, prepare
+from benchmarks.harness import artefacts, images
 from benchmarks.harness.paths import RESULTS, cache
 from benchmarks.harness.procfs import usage
 from benchmarks.harness.stamps import seconds_to_make
@@ -122,13 +122,12 @@ def _outside(way: Way, docker: str) -> Iterator[tuple[str, dict[str, str]]]:
     if not way.fetched:
         yield "none", dict(way.environment)
         return
-    # moto is a dependency of the tests, and slow to import.
-    from tests.support import s3_server
+    from scripts.dev import local_s3  # moto is slow to import
 
-    with _internal_network(docker) as (network, address), s3_server.s3_server(address) as server:
-        s3_server.upload(server, cache() / way.bundle, PREFIX)
-        bundle = {"MODEL_BUNDLE_URL": f"s3://{s3_server.BUCKET}/{PREFIX}", "AWS_ENDPOINT_URL_S3": server}
-        yield network, {**s3_server.ENVIRONMENT, **bundle}
+    with _internal_network(docker) as (network, address), local_s3.s3_server(address) as server:
+        local_s3.upload(server, cache() / way.bundle, PREFIX)
+        bundle = {"MODEL_BUNDLE_URL": f"s3://{local_s3.BUCKET}/{PREFIX}", "AWS_ENDPOINT_URL_S3": server}
+        yield network, {**local_s3.ENVIRONMENT, **bundle}
 
 
 @contextmanager
@@ -170,7 +169,7 @@ def main(arguments: list[str]) -> int:
         docker = docker_program(os.environ)
         if os.geteuid() and arguments != ["build"]:
             raise ImageError("only root sees what a container's process holds, and mounts an image")
-        prepare.ensure(list(dict.fromkeys(way.bundle for way in WAYS)))
+        artefacts.ensure(list(dict.fromkeys(way.bundle for way in WAYS)))
         if arguments == ["build"]:
             images.ensure("int8")
             return 0

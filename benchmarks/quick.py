@@ -13,10 +13,10 @@ import sys
 import time
 from dataclasses import dataclass, replace
 
+from benchmarks.harness.artefacts import EMBEDDER
 from benchmarks.harness.contender import CONTENDERS, Contender
 from benchmarks.harness.environments import SetupError
 from benchmarks.harness.paths import RESULTS
-from benchmarks.harness.random_models import EMBEDDER
 from benchmarks.measure.run import RunError
 from benchmarks.measure.session import Plan, measure
 from benchmarks.measure.warm import QUICK

@@ -18,8 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.harness.artefacts import ensure
 from benchmarks.harness.paths import cache
-from benchmarks.harness.prepare import ensure
 from scripts.paths import ROOT
 
 BUNDLE = "bundles/int8"

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.harness import environments, images, pagecache
+from benchmarks.harness.artefacts import EMBEDDER, RERANKER
 from benchmarks.harness.environments import RUNTIME
 from benchmarks.harness.paths import BENCHMARKS, cache
-from benchmarks.harness.random_models import EMBEDDER, RERANKER
 from lambda_app.bundle import Bundle
 from scripts.image.build import docker_program
 from scripts.paths import ROOT

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.harness import prepare
+from benchmarks.harness import artefacts
 from benchmarks.harness.paths import cache
 from benchmarks.harness.stamps import STAMP, digest
 from scripts.image.build import LABEL, REPOSITORY, ImageError, build_command, content, docker_program
@@ -95,7 +95,7 @@ def made_from(name: str) -> str:
         for path in ((ROOT / part).rglob("*") if (ROOT / part).is_dir() else [ROOT / part])
         if path.is_file() and "__pycache__" not in path.parts
     ]
-    return digest(name, prepare.key(bundle) if bundle else "", files=files)
+    return digest(name, artefacts.key(bundle) if bundle else "", files=files)
 
 
 def _label(docker: str, image: str) -> str | None:

