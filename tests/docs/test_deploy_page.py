@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from scripts.paths import ROOT
-from tests.docs.test_template import TEMPLATE
+from tests.support.template import TEMPLATE
 
 PAGE = (ROOT / "docs" / "DEPLOY.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

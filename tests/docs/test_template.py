@@ -1,6 +1,6 @@
 """template.yaml: what it refuses, what it opens, and what it takes from the function.
 
-SAM's own checks of it are in test_sam.py, for they take SAM.
+SAM's own checks of it are in tests/image/test_sam.py, because they need SAM.
 """
 
 from __future__ import annotations
@@ -11,76 +11,13 @@ import tomllib
 from typing import Any
 
 import pytest
-import yaml
 
 from lambda_app.settings import DEFAULT_METRICS_NAMESPACE, LOG_LEVELS, Settings
 from scripts.paths import ROOT
-from tests.docs.test_readme import first_cells
+from tests.support.pages import first_cells
+from tests.support.template import RESOURCES, TEMPLATE, refusals
 
 FUNCTIONS = ("HttpFunction", "PipelineFunction")
-
-
-class Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short forms: ``!Ref x`` is ``{"Ref": "x"}``."""
-
-
-def short_form(loader: Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    if isinstance(node, yaml.ScalarNode):
-        value: Any = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        raise AssertionError(f"!{suffix} of a mapping")
-    return {suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}": value}
-
-
-Loader.add_multi_constructor("!", short_form)
-
-TEMPLATE: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(encoding="utf-8"), Loader)
-RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
-
-
-# Rules, as CloudFormation evaluates them before it creates anything
-
-
-def value(expression: Any, parameters: dict[str, Any]) -> Any:
-    """A rule's expression: functions of the rules section, on a stack's parameters."""
-    if not isinstance(expression, dict):
-        return expression
-    ((name, argument),) = expression.items()
-    if name == "Ref":
-        return parameters[argument]
-    values = [value(item, parameters) for item in argument]
-    match name:
-        case "Fn::Equals":
-            return values[0] == values[1]
-        case "Fn::Not":
-            return not values[0]
-        case "Fn::And":
-            return all(values)
-        case "Fn::Or":
-            return any(values)
-        case "Fn::EachMemberEquals":
-            return all(member == values[1] for member in values[0])
-    raise AssertionError(f"{name} is no function of rules")
-
-
-def refusals(**changed: str) -> list[str]:
-    """What the rules say to these parameters and the others' defaults."""
-    parameters: dict[str, Any] = {}
-    for name, declared in TEMPLATE["Parameters"].items():
-        text = changed.get(name, str(declared.get("Default")))
-        parameters[name] = text.split(",") if declared["Type"] == "CommaDelimitedList" else text
-    assert changed.keys() <= parameters.keys()
-    return [
-        assertion["AssertDescription"]
-        for rule in TEMPLATE["Rules"].values()
-        if value(rule.get("RuleCondition", True), parameters)
-        for assertion in rule["Assertions"]
-        if not value(assertion["Assert"], parameters)
-    ]
-
-
 EFS = "arn:aws:elasticfilesystem:eu-west-1:123456789012:access-point/fsap-0123456789abcdef0"
 NETWORK = {"SubnetIds": "subnet-0a,subnet-0b", "SecurityGroupIds": "sg-0a"}
 HASH = "a" * 64
@@ -190,7 +127,7 @@ def test_functions_get_variables_that_exist() -> None:
     variables = set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
     for name in FUNCTIONS:
         variables |= set(RESOURCES[name]["Properties"]["Environment"]["Variables"])
-    assert variables <= set(first_cells("Configuration"))
+    assert variables <= set(first_cells("docs/reference/configuration.md", "variable"))
 
 
 def test_the_pipeline_function_has_no_web_layer() -> None:
