@@ -10,7 +10,7 @@ UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check test-clients serve build verify image image-info scan test-image bench bench-quick bench-image soak lock clean build-venv dev-venv
+.PHONY: help demo test check lint test-unit test-emulator coverage test-clients serve build verify image image-info scan test-image bench bench-quick bench-image soak lock clean build-venv dev-venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,18 +18,25 @@ help: ## list the targets
 demo: build-venv ## embed and rerank real texts under the Lambda Runtime Interface Emulator
 	@$(RUN) -m scripts.local.demo
 
-test: dev-venv ## ruff, mypy and the tests (soak and image aside)
-	@$(VENV)/ruff check .
-	@$(VENV)/ruff format --check --quiet .
-	@$(VENV)/mypy
+test: lint ## ruff, mypy and the tests (soak and image aside)
 	@$(RUN) -m pytest -m "not image and not soak and not long"
 	@echo "not run: the tests of the image, which need Docker (make image test-image)"
 
-check: dev-venv ## ruff, mypy and the fast tests: before each commit
+check: lint test-unit ## ruff, mypy and the fast tests: before each commit
+
+lint: dev-venv ## ruff and mypy alone
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check --quiet .
 	@$(VENV)/mypy
+
+test-unit: dev-venv ## the fast tests alone
 	@$(RUN) -m pytest -q -m "not image and not soak and not long and not emulator"
+
+test-emulator: dev-venv ## the tests under the Lambda Runtime Interface Emulator alone
+	@$(RUN) -m pytest -m "emulator and not image and not soak and not long"
+
+coverage: dev-venv ## the fast tests of the function with the coverage of its lines (the floor is in pyproject.toml)
+	@$(RUN) -m pytest -q tests/unit/app -m "not image and not soak and not long and not emulator" --cov
 
 test-clients: dev-venv ## official clients, unmodified, against the function over HTTP
 	@$(RUN) -m scripts.dev.clients -q
