@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from builder.checks import checks
 from builder.checks.architecture import Architecture
+from builder.checks.embedder import check_embedder
 from builder.checks.prompts import resolve_prompts
-from builder.config.config import BuildConfig, EmbeddingConfig, RerankerConfig
+from builder.checks.reranker import check_reranker
+from builder.config.schema import BuildConfig, EmbeddingConfig, RerankerConfig
 from builder.progress import Progress
-from builder.sources.source import ModelFiles, fetch
+from builder.sources.fetch import fetch
+from builder.sources.files import ModelFiles
 from lambda_app.bundle import Role
 
 
@@ -36,12 +38,12 @@ def gather_inputs(config: BuildConfig, cache: Path, progress: Progress) -> list[
     if config.embedding is not None:
         with progress.step("embedding: fetch and check"):
             files = fetch(config.embedding.source, cache)
-            architecture = checks.check_embedder(files, config.embedding)
+            architecture = check_embedder(files, config.embedding)
             embedding = replace(config.embedding, prompts=resolve_prompts(files, config.embedding))
         inputs.append(ModelInput("embedding", embedding, files, architecture))
     if config.reranker is not None:
         with progress.step("reranker: fetch and check"):
             files = fetch(config.reranker.source, cache)
-            architecture = checks.check_reranker(files, config.reranker)
+            architecture = check_reranker(files, config.reranker)
         inputs.append(ModelInput("reranker", config.reranker, files, architecture))
     return inputs

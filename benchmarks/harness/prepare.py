@@ -63,7 +63,8 @@ def _make_bundle(variant: str, directory: Path) -> None:
 
     Parity cannot be measured on random weights.
     """
-    from builder.config.config import Overrides, load_config
+    from builder.config.load import load_config
+    from builder.config.schema import Overrides
     from builder.inputs import gather_inputs
     from builder.pipeline import build
     from builder.progress import Progress

@@ -1,4 +1,4 @@
-"""The transformer inside a model: which families are carried over, and whether its files belong together."""
+"""The transformer inside a model: of which family it is, and whether its files belong together."""
 
 from __future__ import annotations
 
@@ -6,32 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tokenizers import Tokenizer
-
+from builder.checks.families import FAMILIES
+from builder.checks.tokens import read_tokenizer
 from builder.errors import ModelMismatchError, SourceError
-from builder.sources.source import CONFIG, TOKENIZER, ModelFiles, safetensors_header
+from builder.sources.files import CONFIG, TOKENIZER, ModelFiles
+from builder.sources.safetensors import safetensors_header
 
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """What config.json calls things. ``offset_positions``: position ids start behind the padding id, so that
-    as many positions are lost to texts."""
-
-    offset_positions: bool = False
-    hidden_size: str = "hidden_size"
-    heads: str = "num_attention_heads"
-
-
-# By config.json's model_type. tests/unit/builder/test_families.py compares each with sentence-transformers.
-FAMILIES: Mapping[str, Family] = {
-    "bert": Family(),
-    "roberta": Family(offset_positions=True),
-    "xlm-roberta": Family(offset_positions=True),
-    "camembert": Family(offset_positions=True),
-    "mpnet": Family(offset_positions=True),
-    "distilbert": Family(hidden_size="dim", heads="n_heads"),
-    "modernbert": Family(),
-}
 _WORD_EMBEDDINGS = ("word_embeddings.weight", "tok_embeddings.weight")
 
 
@@ -96,66 +76,6 @@ def read_architecture(files: ModelFiles, content: Mapping[str, Any], name: str) 
         ) from error
     _check_vocabulary(files, architecture, name)
     return architecture
-
-
-def check_max_tokens(files: ModelFiles, content: Mapping[str, Any], name: str, max_tokens: int) -> None:
-    """Checks ``max_tokens`` against the positions that the model has and the limits that its files state.
-
-    Raises:
-        ModelMismatchError: it is more.
-    """
-    limits: dict[str, int] = {}
-    positions = content.get("max_position_embeddings")
-    if isinstance(positions, int):
-        lost = int(content.get("pad_token_id") or 0) + 1
-        offset = lost if FAMILIES[content["model_type"]].offset_positions else 0
-        limits["its position embeddings"] = positions - offset
-    for file, key in (
-        ("sentence_bert_config.json", "max_seq_length"),
-        ("tokenizer_config.json", "model_max_length"),
-    ):
-        value = (files.json(file) or {}).get(key)
-        if isinstance(value, int | float) and 0 < value < 10**9:  # transformers writes 10**30 for "no limit"
-            limits[file] = int(value)
-    for where, limit in limits.items():
-        if max_tokens > limit:
-            raise ModelMismatchError(
-                f"{name} takes {limit} tokens ({where}), the config says max_tokens = {max_tokens}: "
-                f"write max_tokens = {min(limits.values())}",
-                code="max_tokens_mismatch",
-            )
-
-
-def check_lower_case(files: ModelFiles, name: str) -> None:
-    """sentence-transformers can lower-case texts before its tokenizer; here only ``tokenizer.json`` can.
-
-    Raises:
-        ModelMismatchError: the model asks for the first and has not the second.
-    """
-    if not (files.json("sentence_bert_config.json") or {}).get("do_lower_case"):
-        return
-    text = "Ab ÇD Éß Жу"
-    ids = [
-        read_tokenizer(files, name).encode(one, add_special_tokens=False).ids for one in (text, text.lower())
-    ]
-    if ids[0] != ids[1]:
-        raise ModelMismatchError(
-            f"{name} lower-cases its texts (sentence_bert_config.json), and its {TOKENIZER} does not: "
-            f"add a Lowercase normalizer to {TOKENIZER} in a copy of the model",
-            code="unsupported_model",
-        )
-
-
-def read_tokenizer(files: ModelFiles, name: str) -> Tokenizer:
-    """The library's reading of ``tokenizer.json``.
-
-    Raises:
-        SourceError: it cannot be read.
-    """
-    try:
-        return Tokenizer.from_file(str(files.directory / TOKENIZER))
-    except Exception as error:  # the library raises nothing more specific
-        raise SourceError(f"{TOKENIZER} of {name} cannot be read: {error}", code="source_damaged") from error
 
 
 def _check_vocabulary(files: ModelFiles, architecture: Architecture, name: str) -> None:

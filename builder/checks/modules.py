@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import ModelMismatchError, SourceError
-from builder.sources.source import CONFIG, MODULES, WEIGHTS, read_json, safetensors_header
+from builder.sources.files import CONFIG, MODULES, WEIGHTS, read_json
+from builder.sources.safetensors import safetensors_header
 
 # The last part of the activation's name in a Dense module's config, and what is said of it here.
 ACTIVATIONS = {"Identity": "identity", "Tanh": "tanh", "ReLU": "relu", "Sigmoid": "sigmoid", "GELU": "gelu"}

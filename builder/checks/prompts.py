@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from builder.config.config import EmbeddingConfig
+from builder.config.schema import EmbeddingConfig
 from builder.errors import ModelMismatchError
-from builder.sources.source import ModelFiles
+from builder.sources.files import ModelFiles
 
 DECLARATION = "config_sentence_transformers.json"
 # What sentence-transformers calls the roles; encode_document takes the first of its names that is there.

@@ -19,7 +19,7 @@ from typing import Any
 
 from builder import pipeline
 from builder.compare import page as compare_page
-from builder.config.config import BuildConfig
+from builder.config.schema import BuildConfig
 from builder.config.source_spec import describe_source
 from builder.errors import BuildError, OutputError, disk_full
 from builder.inputs import ModelInput

@@ -16,7 +16,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 from builder.checks.modules import read_modules
 from builder.errors import ExportError, ModelMismatchError
 from builder.graph.head import DenseLayer
-from builder.sources.source import WEIGHTS
+from builder.sources.files import WEIGHTS
 from lambda_app.bundle import Role
 
 BATCH = 16

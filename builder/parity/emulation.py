@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from builder.config.config import Arch
+from builder.config.schema import Arch
 from lambda_app.bundle import ModelInfo
 
 ROOT = Path(__file__).resolve().parents[2]

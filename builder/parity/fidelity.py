@@ -5,6 +5,7 @@ The first argument is always the reference. Figures are plain floats and counts,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -83,22 +84,27 @@ def spearman(one: NDArray[Any], other: NDArray[Any]) -> float:
 
 
 def missed(figures: Mapping[str, Any], thresholds: Mapping[str, float]) -> list[str]:
-    """Every threshold that is not met, in words. ``min_x`` bounds figure ``x`` from below, ``max_x`` from
-    above; where there is a figure of the threshold's own name, it is meant."""
+    """Returns a message for every threshold that is not met.
+
+    ``min_x`` bounds figure ``x`` from below, ``max_x`` from above; where there is a figure of the threshold's
+    own name, that one is bounded. A figure that is missing or not a number does not meet its threshold.
+    """
     failures = []
     for name, bound in thresholds.items():
-        least = name.startswith("min_")
         figure = figure_of(name, figures)
         if figure is None:
+            failures.append(f"the figure for {name} ({bound}) is missing")
             continue
-        value = figures[figure]
-        if value < bound if least else value > bound:
-            failures.append(f"{figure} {value} is {'below' if least else 'above'} {bound}")
+        value, lower = figures[figure], name.startswith("min_")
+        met = value >= bound if lower else value <= bound
+        if not met:
+            kind = "not a number, so not within" if math.isnan(value) else "below" if lower else "above"
+            failures.append(f"{figure} {value} is {kind} {bound}")
     return failures
 
 
 def figure_of(threshold: str, figures: Mapping[str, Any]) -> str | None:
-    """The figure that a threshold bounds, if it is there."""
+    """Returns the figure that a threshold bounds, None where it is missing."""
     return next((name for name in (threshold, threshold.partition("_")[2]) if name in figures), None)
 
 

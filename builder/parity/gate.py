@@ -13,11 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from builder.config.config import EmbeddingThresholds, RerankerThresholds
 from builder.graph.reference import Reference, load_dense, load_torch_model
 from builder.parity import fidelity
 from builder.parity.data import load_rankings, load_texts
 from builder.parity.evaluation import Evaluation
+from builder.quantization.thresholds import (
+    EmbeddingThresholds,
+    RerankerThresholds,
+    evaluation_bounds,
+    quality_bounds,
+)
 from builder.tokenizer.fuzz_corpus import fuzz_texts
 from builder.tokenizer.verify import verify_tokenizer
 from lambda_app.bundle import ModelInfo
@@ -42,15 +47,16 @@ def check_embedder(
     both = _Embedders(model, source)
     expected, found = both.embed(texts, roles)
     report: Report = fidelity.compare_vectors(expected, found)
-    failures = fidelity.missed(report, asdict(thresholds))
+    bounds = quality_bounds(thresholds)
+    failures = fidelity.missed(report, bounds)
     for dimensions in model.matryoshka:
         short = fidelity.compare_vectors(*(_shortened(one, dimensions) for one in (expected, found)))
         report.setdefault("matryoshka", {})[str(dimensions)] = short
-        missed = fidelity.missed(short, asdict(thresholds))
+        missed = fidelity.missed(short, bounds)
         failures += [f"{one} (in {dimensions} dimensions)" for one in missed]
     if evaluation is not None:
         report["evaluation"] = figures = _evaluate_embedder(both, evaluation)
-        missed = fidelity.missed(figures, asdict(thresholds))
+        missed = fidelity.missed(figures, evaluation_bounds(thresholds, judged=bool(evaluation.judged())))
         failures += [f"{one} ({evaluation.name})" for one in missed]
         texts = [*texts, *evaluation.texts, *evaluation.rankings, *evaluation.passages()]
     return _finish(report, failures, asdict(thresholds), model, source, texts, [])
@@ -71,7 +77,7 @@ def check_reranker(
         )
 
     report: Report = fidelity.compare_logits(*score(rankings))
-    failures = fidelity.missed(report, asdict(thresholds))
+    failures = fidelity.missed(report, quality_bounds(thresholds))
     if evaluation is not None and not evaluation.rankings:
         report["evaluation"] = {**_named(evaluation), "skipped": "the file has no query with a passage"}
     elif evaluation is not None:
@@ -82,7 +88,7 @@ def check_reranker(
             **fidelity.compare_logits(expected, found),
             **_gains(evaluation, expected, found),
         }
-        missed = fidelity.missed(figures, asdict(thresholds))
+        missed = fidelity.missed(figures, evaluation_bounds(thresholds, judged=bool(evaluation.judged())))
         failures += [f"{one} ({evaluation.name})" for one in missed]
         rankings = [*rankings, *own]
     pairs = [(query, document) for query, documents in rankings for document in documents]

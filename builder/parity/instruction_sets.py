@@ -17,10 +17,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from builder.config.config import Arch, EmulationMode
+from builder.config.schema import Arch, EmulationMode
 from builder.parity import fidelity
 from builder.parity.answers import answers
 from builder.parity.emulation import CPUS, EmulationUnavailableError, emulated_answers
+from builder.quantization.thresholds import EmbeddingThresholds, RerankerThresholds, emulation_bounds
 from lambda_app.bundle import ModelInfo
 from lambda_app.cpu import GENERIC, cpu_features, integer_kernel
 
@@ -39,7 +40,7 @@ def check_instruction_sets(
     model: ModelInfo,
     arch: Arch,
     mode: EmulationMode,
-    thresholds: Mapping[str, float],
+    thresholds: EmbeddingThresholds | RerankerThresholds,
     environ: Mapping[str, str] = os.environ,
 ) -> tuple[tuple[str, ...], Report, list[str]]:
     """The instruction sets, of those that the scheme is meant for, that were checked; the figures and how
@@ -94,7 +95,7 @@ def _emulate(
     model: ModelInfo,
     arch: Arch,
     mode: EmulationMode,
-    thresholds: Mapping[str, float],
+    thresholds: EmbeddingThresholds | RerankerThresholds,
     environ: Mapping[str, str],
 ) -> tuple[Report, list[str]]:
     cpu = CPUS[arch]
@@ -104,13 +105,15 @@ def _emulate(
         failures = [f"the answers could not be emulated: {error}"] if mode == "require" else []
         return {"cpu": cpu.name, "skipped": str(error)}, failures
     figures = _compare(answers(model), found)
-    bounds = {name: bound for name, bound in thresholds.items() if "emulated" in name}
+    bounds = emulation_bounds(thresholds)
     if not _is_here(arch):
         # Another architecture's kernels round elsewhere, and INT8 activations magnify that: there its answers
         # are as far from this machine's as either may be from PyTorch's.
         for name, own in _ALSO.items():
             if name in bounds:
-                bounds[name] = (min if name.startswith("min_") else max)(bounds[name], thresholds[own])
+                bounds[name] = (min if name.startswith("min_") else max)(
+                    bounds[name], getattr(thresholds, own)
+                )
     failures = [
         f"{one} on an emulated {cpu.name} ({cpu.instruction_set}): its answers there are not those of this "
         "machine, as where sums of 8-bit products overflow; take weights of 7 bits, or another quantization"

@@ -25,7 +25,8 @@ from huggingface_hub.errors import (
 
 from builder.config.source_spec import HubSource
 from builder.errors import BuildError, SourceError, disk_full
-from builder.sources.source import MODULES, check_safetensors, read_json, require_files, wanted_files
+from builder.sources.files import MODULES, read_json, require_files, wanted_files
+from builder.sources.safetensors import check_safetensors
 
 
 def download_model(source: HubSource, cache: Path) -> Path:

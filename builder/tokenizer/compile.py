@@ -8,9 +8,9 @@ from typing import Any
 
 from tokenizers import Tokenizer as LibraryTokenizer
 
-from builder.tokenizer.compile_unigram import unigram_obstacle, write_unigram
-from builder.tokenizer.compile_wordpiece import wordpiece_obstacle, write_wordpiece
 from builder.tokenizer.control_tokens import reads_control_tokens, with_control_tokens_hidden
+from builder.tokenizer.unigram import unigram_obstacle, write_unigram
+from builder.tokenizer.wordpiece import wordpiece_obstacle, write_wordpiece
 from lambda_app.bundle import TokenizerKind
 from lambda_app.models.tokenizer.templates import parse_frames
 from lambda_app.models.tokenizer.tokenizer import TOKENIZER_JSON, WORDPIECE_JSON

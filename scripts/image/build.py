@@ -18,7 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.config.config import BI_ENCODER, DEFAULT_CONFIG, Overrides, load_config
+from builder.config.load import load_config
+from builder.config.schema import BI_ENCODER, DEFAULT_CONFIG, Overrides
 from builder.config.source_spec import describe_source
 from builder.errors import BuildError
 from lambda_app.bundle import Bundle, verify_bundle

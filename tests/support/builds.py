@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from builder.config.config import BuildConfig, Overrides, load_config
+from builder.config.load import load_config
+from builder.config.schema import BuildConfig, Overrides
 from tests.support.tiny_models import config_text
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,7 +18,7 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-from builder.config.config import QUANTIZATIONS
+from builder.config.schema import QUANTIZATIONS
 from tests.support.tokenizers_factory import unigram_specification, wordpiece_specification, written
 
 MAX_TOKENS = 64
@@ -145,13 +145,15 @@ def config_text(
         lines += [f'activation = "{activation}"']
     else:
         lines += ["[reranker]", 'kind = "bi-encoder"']
-    least, most = (1.0, 0.0) if strict else (0.5, 1.0)
+    # Random weights answer at random: no scheme's own thresholds are meant for them.
+    least, most, floor = (1.0, 0.0, 1.0) if strict else (0.5, 1.0, 0.0)
     lines += ["[parity]", f'mode = "{parity}"']
     for scheme in QUANTIZATIONS:
         lines += [
             f"[parity.{scheme}.embedding]",
             f"min_mean_cosine = {least}",
-            f"min_cosine = {least if strict else 0}",
+            f"min_cosine = {floor}",
+            f"min_rank_correlation = {floor}",
         ]
         lines += [
             f"min_top10_overlap = {least}",
@@ -159,6 +161,10 @@ def config_text(
             f"max_mean_score_difference = {most}",
         ]
         lines += [f"max_score_difference = {most}", f"min_rank_agreement = {least}"]
+        lines += [
+            f"min_kendall_tau = {floor}",
+            f"min_top3_overlap = {floor}",
+        ]
     return "\n".join(lines) + "\n"
 
 

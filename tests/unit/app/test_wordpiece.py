@@ -21,9 +21,9 @@ from tokenizers import models
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from builder.tokenizer.compile import compile_tokenizer
-from builder.tokenizer.compile_wordpiece import word_pattern
 from builder.tokenizer.fuzz_corpus import fuzz_pairs, fuzz_texts
 from builder.tokenizer.verify import verify_tokenizer
+from builder.tokenizer.wordpiece import word_pattern
 from lambda_app.models.tokenizer.pretokenize import is_plain_ascii
 from lambda_app.models.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from lambda_app.models.tokenizer.wordpiece import Settings, WordPiece

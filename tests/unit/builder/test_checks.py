@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from builder.checks.checks import check_embedder, check_reranker
-from builder.config.config import EmbeddingConfig, RerankerConfig
+from builder.checks.embedder import check_embedder
+from builder.checks.reranker import check_reranker
+from builder.config.schema import EmbeddingConfig, RerankerConfig
 from builder.config.source_spec import LocalSource
 from builder.errors import BuildError, ModelMismatchError
-from builder.sources.source import fetch
+from builder.sources.fetch import fetch
 from tests.support.tiny_models import MAX_TOKENS, change_json, write_json, write_modules
 from tests.support.tiny_sources import TinySources
 from tests.support.tokenizers_factory import with_added_token

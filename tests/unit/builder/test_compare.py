@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-import build_models
-from builder import pipeline
+from builder import cli, pipeline
 from builder.compare import compare
 from builder.compare import page as compare_page
 from builder.compare import table as compare_table
 from builder.compare.timing import measure, shapes_of
-from builder.config.config import BuildConfig, Overrides, load_config
+from builder.config.load import load_config
+from builder.config.schema import BuildConfig, Overrides
 from builder.errors import BuildError, ExportError, OutputError
 from builder.inputs import ModelInput, gather_inputs
 from builder.progress import Progress
-from builder.quantization import quantize
+from builder.quantization.schemes import check_machine
 from lambda_app.bundle import Bundle
 from tests.support.builds import build_bundle, write_config
 from tests.support.tiny_sources import TinySources
@@ -121,10 +121,8 @@ def test_names_are_escaped(compared: tuple[Path, str]) -> None:
 def test_schemes_that_fail_are_rows(
     tiny_sources: TinySources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check = quantize.check_machine
-
     def no_vnni(scheme: str, *_: Any) -> None:
-        check(scheme, "x86_64", ["avx2"])
+        check_machine(scheme, "x86_64", ["avx2"])
 
     monkeypatch.setattr(pipeline, "check_machine", no_vnni)
     configs, inputs = prepared(
@@ -192,7 +190,7 @@ def test_a_bundle_is_never_touched(tiny_bundle: Bundle, tmp_path: Path) -> None:
     ],
 )
 def test_usage_errors(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert build_models.main(arguments, {}) == 2
+    assert cli.main(arguments, {}) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("error[invalid_config]: ")
     assert told in printed
@@ -210,7 +208,7 @@ def test_the_command_line(
     monkeypatch.chdir(tmp_path)
     config = write_config(tmp_path, embedding=str(tiny_sources.embedder))
     arguments = ["--config", str(config), "--compare", "int8, none"]
-    assert build_models.main(arguments, {"MODEL_CACHE_DIR": str(tmp_path / "cache")}) == 1
+    assert cli.main(arguments, {"MODEL_CACHE_DIR": str(tmp_path / "cache")}) == 1
     printed = capsys.readouterr().err
     assert "int8 (1 of 2)" in printed
     assert "error[export_failed]: stopped before timing" in printed

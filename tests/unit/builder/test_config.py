@@ -1,14 +1,17 @@
 """The config file: strict, and overridden by the environment, which flags override."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from build_models import cache_directory
-from builder.config.config import QUANTIZATIONS, BuildConfig, Overrides, load_config
+from builder.cli import cache_directory
+from builder.config.load import load_config
+from builder.config.schema import QUANTIZATIONS, BuildConfig, Overrides
 from builder.config.source_spec import HubSource, LocalSource, PypiSource, parse_source
 from builder.errors import ConfigError, SourceError
+from builder.quantization.thresholds import THRESHOLDS
 from tests.support.builds import ROOT
 
 SHA, OTHER = "a" * 40, "b" * 40
@@ -27,21 +30,9 @@ source = "org/reranker@{SHA}"
 activation = "identity"
 [parity]
 [parity.int8.embedding]
-min_mean_cosine = 0.9
 min_cosine = 0.9
-min_top10_overlap = 0.9
-[parity.int8.reranker]
-max_mean_score_difference = 0.1
-max_score_difference = 0.1
-min_rank_agreement = 0.9
 [parity.none.embedding]
-min_mean_cosine = 1
 min_cosine = 1
-min_top10_overlap = 1
-[parity.none.reranker]
-max_mean_score_difference = 0.1
-max_score_difference = 0.1
-min_rank_agreement = 0.9
 """
 
 
@@ -122,6 +113,22 @@ def test_parity_mode(tmp_path: Path) -> None:
         load(tmp_path, text, {"MODEL_PARITY": "sometimes"})
 
 
+def test_without_a_parity_section_every_threshold_is_the_schemes_own(tmp_path: Path) -> None:
+    text = BASE.partition("[parity]")[0]
+    for scheme, expected in THRESHOLDS.items():
+        config = load(tmp_path, text, quantization=scheme)
+        assert (config.parity, config.emulation, config.thresholds) == ("fail", "auto", expected)
+
+
+def test_a_config_overrides_single_thresholds(tmp_path: Path) -> None:
+    text = BASE + "[parity.int8.reranker]\nmax_score_difference = 0.123\n"
+    own = THRESHOLDS["int8"]
+    thresholds = load(tmp_path, text).thresholds
+    assert thresholds.embedding == replace(own.embedding, min_cosine=0.9)
+    assert thresholds.reranker == replace(own.reranker, max_score_difference=0.123)
+    assert load(tmp_path, text, quantization="int4").thresholds == THRESHOLDS["int4"]
+
+
 def test_an_id_belongs_to_its_own_source(tmp_path: Path) -> None:
     def name(**flags: str) -> str:
         config = load(tmp_path, BASE, {}, **flags)
@@ -173,9 +180,10 @@ def test_a_cross_encoder_in_place_of_a_bi_encoder(tmp_path: Path) -> None:
         ),
         ('quantization = "int8"', "speed = 1", "unknown key 'speed'"),
         ("min_cosine = 0.9", "min_cosine = 1.5", r"\[parity\.int8\.embedding\]: min_cosine is 1\.5"),
-        ("min_cosine = 0.9", "", r"\[parity\.int8\.embedding\]: min_cosine is missing"),
+        ("min_cosine = 0.9", "min_cosine = nan", r"\[parity\.int8\.embedding\]: min_cosine is nan"),
+        ("min_cosine = 0.9", "least = 0.9", r"\[parity\.int8\.embedding\]: unknown key 'least'"),
         ("[parity]", '[parity]\nmode = "maybe"', "mode is 'maybe'"),
-        ("[parity.int8.", "[parity.int9.", r"\[parity\.int8\].* is missing"),
+        ("[parity.int8.", "[parity.int9.", r"\[parity\]: unknown key 'int9'"),
         ('activation = "identity"', 'activation = "tanh"', "activation is 'tanh'"),
         (f'"org/embedder@{SHA}"', '"embedder"', "'embedder' is no source"),
         (f'source = "org/embedder@{SHA}"', "", r"\[embedding\]: source is missing"),
@@ -194,7 +202,7 @@ def test_more_mistakes(tmp_path: Path) -> None:
         load_config(tmp_path / "none.toml", Overrides(), {})
     with pytest.raises(ConfigError, match="USE_QUANTIZATION is 'maybe'"):
         load(tmp_path, environ={"USE_QUANTIZATION": "maybe"})
-    with pytest.raises(ConfigError, match=r"MODEL_REVISION_EMBEDDING is set, but \./here is no hub source"):
+    with pytest.raises(ConfigError, match=r"MODEL_REVISION_EMBEDDING is set, but \./here is not a hub"):
         load(tmp_path, environ={"MODEL_REVISION_EMBEDDING": SHA}, embedding="./here")
     with pytest.raises(ConfigError, match="no such architecture: mips"):
         load(tmp_path, arch="mips")
@@ -243,7 +251,7 @@ def test_a_scheme_from_the_environment() -> None:
     assert chosen(QUANTIZATION="int4", USE_QUANTIZATION="false") == "none"
     overridden = load_config(ROOT / "models.toml", Overrides(quantization="none"), {"QUANTIZATION": "int4"})
     assert overridden.quantization == "none"
-    with pytest.raises(ConfigError, match="QUANTIZATION: no scheme 'int3'"):
+    with pytest.raises(ConfigError, match="QUANTIZATION is 'int3', expected one of int8"):
         chosen(QUANTIZATION="int3")
 
 

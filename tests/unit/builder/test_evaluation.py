@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import build_models
+from builder import cli
 from builder.errors import EvaluationError
 from builder.parity.evaluation import MAX_LINES, read_evaluation
 from lambda_app.bundle import Bundle
@@ -112,7 +112,7 @@ def test_own_data_can_fail_a_build(
     config = write_config(tmp_path, embedding=source, dimensions=[8], parity="warn", strict=True)
     own = written(tmp_path, GOOD)
     arguments = ["--config", str(config), "--out", str(tmp_path / "models"), "--eval", str(own)]
-    assert build_models.main(arguments, {}) == 0
+    assert cli.main(arguments, {}) == 0
     captured = capsys.readouterr()
     assert "(own.jsonl)" in captured.err
     assert "(in 8 dimensions)" in captured.err
@@ -131,7 +131,7 @@ def test_usage(tiny_sources: TinySources, tmp_path: Path, capsys: pytest.Capture
         (["--eval", str(texts)], "a cross-encoder scores pairs"),
         (["--eval", str(texts), "--parity", "off"], "that is off"),
     ):
-        assert build_models.main([*arguments, *given], {}) == 2
+        assert cli.main([*arguments, *given], {}) == 2
         printed = capsys.readouterr().err
         assert printed.startswith("error[invalid_evaluation]: ")
         assert message in printed

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from builder.checks import architecture
+from builder.checks import families
 from lambda_app.bundle import Bundle, ModelInfo
 from lambda_app.models.embedder import Embedder
 from lambda_app.models.reranker import Reranker
@@ -73,7 +73,7 @@ def scored(out: Path) -> tuple[ModelInfo, np.ndarray]:
 
 
 def test_every_family_is_tested() -> None:
-    assert FAMILIES.keys() == architecture.FAMILIES.keys() == HEADS.keys()
+    assert FAMILIES.keys() == families.FAMILIES.keys() == HEADS.keys()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -78,13 +78,21 @@ def test_documents_that_the_reference_does_not_tell_apart_have_no_order() -> Non
     assert figures["kendall_tau"] < 0
     turned = fidelity.compare_logits([expected], [-found])
     assert turned["rank_agreement"] == 0.0
-    assert turned["top3_overlap"] == pytest.approx(2 / 3, abs=0.4)
+    # The reference's best document is missing, but the three that are there are as good as its third best.
+    assert turned["top3_overlap"] == 1.0
     assert turned["max_score_difference"] > 0.9
+
+
+def test_the_overlap_of_the_best_three() -> None:
+    expected = np.array([4.0, 3.0, 2.0, -6.0, -6.5], np.float32)
+    for found, overlap in (([4, 3, 2, -6, -6], 1.0), ([2, 3, 4, -6, -6], 1.0), ([4, 3, -7, 0, -6], 2 / 3)):
+        figures = fidelity.compare_logits([expected], [np.array(found, np.float32)])
+        assert figures["top3_overlap"] == pytest.approx(overlap, abs=1e-6)
 
 
 def test_thresholds_that_are_missed_are_named() -> None:
     figures = {"mean_cosine": 0.9, "min_cosine": 0.5, "ndcg10_loss": 0.2}
-    thresholds = {"min_mean_cosine": 0.95, "min_cosine": 0.5, "max_ndcg10_loss": 0.1, "min_kendall_tau": 1.0}
+    thresholds = {"min_mean_cosine": 0.95, "min_cosine": 0.5, "max_ndcg10_loss": 0.1}
     assert fidelity.missed(figures, thresholds) == [
         "mean_cosine 0.9 is below 0.95",
         "ndcg10_loss 0.2 is above 0.1",
@@ -95,3 +103,21 @@ def test_thresholds_that_are_missed_are_named() -> None:
         ("embedding", "min_cosine", "0.500000", ">= 0.5", ""),
         ("embedding", "ndcg10_loss", "0.200000", "<= 0.1", "failed"),
     ]
+
+
+@pytest.mark.parametrize("name", ["min_mean_cosine", "max_score_difference"])
+def test_a_figure_that_is_missing_or_not_a_number_fails(name: str) -> None:
+    figure = {"min_mean_cosine": "mean_cosine", "max_score_difference": "max_score_difference"}[name]
+    assert fidelity.missed({}, {name: 0.5}) == [f"the figure for {name} (0.5) is missing"]
+    (message,) = fidelity.missed({figure: float("nan")}, {name: 0.5})
+    assert message == f"{figure} nan is not a number, so not within 0.5"
+    assert fidelity.missed({figure: 0.5}, {name: 0.5}) == []
+
+
+def test_vectors_that_are_not_numbers_fail_every_bound_on_cosines() -> None:
+    vectors = unit(np.random.default_rng(7), 12)
+    broken = vectors.copy()
+    broken[3] = np.nan
+    figures = fidelity.compare_vectors(vectors, broken)
+    failures = fidelity.missed(figures, {"min_mean_cosine": 0.0, "min_cosine": 0.0})
+    assert [failure.split()[1] for failure in failures] == ["nan", "nan"]

@@ -2,23 +2,24 @@
 
 import platform
 import shutil
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from builder.config.config import EmbeddingThresholds, RerankerThresholds
+from builder.cli import main
 from builder.parity import instruction_sets
 from builder.parity.instruction_sets import cannot_saturate, check_instruction_sets
-from builder.sources.source import ModelFiles
+from builder.quantization.thresholds import EmbeddingThresholds, RerankerThresholds
+from builder.sources.files import ModelFiles
 from lambda_app.bundle import Bundle, ModelInfo
 from lambda_app.cpu import cpu_features, integer_kernel
-from tests.support.builds import build_bundle
+from tests.support.builds import ROOT, build_bundle
 from tests.support.tiny_sources import TinySources
 
-EMBEDDING = asdict(EmbeddingThresholds(0, 0, 0))
-RERANKER = asdict(RerankerThresholds(1, 1, 0))
+EMBEDDING = EmbeddingThresholds(0, 0, 0, 0)
+RERANKER = RerankerThresholds(1, 1, 0, 0, 0)
 ON_X86 = platform.machine() in ("x86_64", "amd64")
 X86 = ("avx2", "avx512", "avx_vnni", "avx512_vnni", "amx_int8")
 VNNI = ("avx_vnni", "avx512_vnni", "amx_int8")
@@ -139,9 +140,6 @@ def test_the_gate_refuses_real_weights_of_eight_bits(
     tmp_path: Path,
 ) -> None:
     """What arm64 gets is what x86-64 must not: the same model in 8 bits drifts on AVX2."""
-    from build_models import main
-    from tests.support.builds import ROOT
-
     environ = {"MODEL_CACHE_DIR": str(minilm.directory.parent.parent)}
     arguments = ["--config", str(ROOT / "models.minilm.toml"), "--out", str(tmp_path / "models")]
     assert main([*arguments, "--arch", "arm64", "--parity", "off"], environ) == 0
@@ -176,9 +174,12 @@ def test_arm64_under_emulation(tiny_sources: TinySources, tmp_path: Path) -> Non
     sources = {"embedding": tiny_sources.embedder, "reranker": tiny_sources.xlmr_reranker}
     bundle = Bundle.open(build_bundle(tmp_path, **sources, parity="off"))
     environ = {"MODEL_ARM64_ROOT": str(tmp_path / "arm64")}
-    for role, thresholds in (("embedding", EMBEDDING), ("reranker", RERANKER)):
+    bounds: tuple[tuple[str, EmbeddingThresholds | RerankerThresholds], ...] = (
+        ("embedding", replace(EMBEDDING, min_cosine=0.97)),
+        ("reranker", replace(RERANKER, max_score_difference=0.05)),
+    )
+    for role, thresholds in bounds:
         model = meant_for(getattr(bundle, role), "neon", "dotprod", "i8mm")
-        bounds = {**thresholds, "min_cosine": 0.97, "max_score_difference": 0.05}
-        names, report, failures = check_instruction_sets(model, "arm64", "require", bounds, environ)
+        names, report, failures = check_instruction_sets(model, "arm64", "require", thresholds, environ)
         assert (names, failures) == (("dotprod",), []), report
         assert report["checked"] == {"dotprod": "emulated"}

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from build_models import main
+from builder.cli import main
 from builder.graph.reference import Reference, load_torch_model
-from builder.sources.source import ModelFiles
+from builder.sources.files import ModelFiles
 from lambda_app.bundle import Bundle
 from lambda_app.models.embedder import Embedder
 from tests.support.builds import ROOT

@@ -11,12 +11,14 @@ import onnx
 import pytest
 
 from builder import pipeline
-from builder.config.config import BuildConfig, Overrides, load_config
+from builder.config.load import load_config
+from builder.config.schema import BuildConfig, Overrides
 from builder.errors import ConfigError
 from builder.inputs import gather_inputs
-from builder.pipeline import BuiltModel
+from builder.model import BuiltModel
 from builder.progress import Progress
 from builder.quantization.mixed import fidelity, replay
+from builder.summary import summary
 from lambda_app.bundle import Bundle
 from tests.support.tiny_models import config_text
 from tests.support.tiny_sources import TinySources
@@ -101,7 +103,7 @@ def test_a_recorded_assignment_is_made_again(
     assert "fidelity" not in said
     manifest = json.loads((tmp_path / "again" / "models" / "manifest.json").read_text())
     assert manifest["build"]["mixed"] == {"embedding": built.assignment}
-    assert "[mixed.embedding]" in pipeline.summary([again], Progress(io.StringIO()))
+    assert "[mixed.embedding]" in summary([again], Progress(io.StringIO()))
     Bundle.open(tmp_path / "again" / "models")
 
 

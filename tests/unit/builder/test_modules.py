@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 import torch
 
-from builder.checks.architecture import FAMILIES
-from builder.checks.checks import check_embedder, check_reranker
+from builder.checks.embedder import check_embedder
+from builder.checks.families import FAMILIES
 from builder.checks.modules import read_modules
 from builder.checks.prompts import resolve_prompts
-from builder.config.config import EmbeddingConfig, Overrides, RerankerConfig, load_config
+from builder.checks.reranker import check_reranker
+from builder.config.load import load_config
+from builder.config.schema import EmbeddingConfig, Overrides, RerankerConfig
 from builder.config.source_spec import LocalSource
 from builder.errors import BuildError, ConfigError, ModelMismatchError
-from builder.sources.source import ModelFiles, fetch
+from builder.sources.fetch import fetch
+from builder.sources.files import ModelFiles
 from tests.support.builds import ROOT, only_error, run_cli, write_config
 from tests.support.tiny_families import tiny_cross_encoder, tiny_embedder, write_dense
 from tests.support.tiny_models import HIDDEN, MAX_TOKENS, change_json, write_json
@@ -340,12 +343,11 @@ def test_the_config_of_dimensions_and_consent(tmp_path: Path) -> None:
 
 def test_the_page_shows_configs_that_load(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "MODELS.md").read_text(encoding="utf-8")
-    parity = (ROOT / "models.toml").read_text(encoding="utf-8").partition("[parity]")[2]
     blocks = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 10
     path = tmp_path / "models.toml"
     for block in blocks:
-        path.write_text(f"{block.replace('COMMIT', 'a' * 40)}\n[parity]{parity}", encoding="utf-8")
+        path.write_text(block.replace("COMMIT", "a" * 40), encoding="utf-8")
         load_config(path, Overrides(), {})
 
 

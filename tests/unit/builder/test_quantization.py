@@ -13,8 +13,8 @@ from builder.errors import ExportError
 from builder.graph.reference import Reference, load_torch_model
 from builder.parity.data import load_rankings, load_texts
 from builder.quantization.calibration import Activation, calibration_texts
-from builder.quantization.quantize import check_machine
 from builder.quantization.rounding import BlockGrid, CompensatedRounding, channel_scales, round_to_nearest
+from builder.quantization.schemes import check_machine
 from builder.quantization.smoothing import find_factors, quantize_activation
 from lambda_app.bundle import Bundle
 from lambda_app.models.embedder import Embedder

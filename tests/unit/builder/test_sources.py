@@ -19,7 +19,8 @@ import pytest
 from builder.config.source_spec import HubSource, LocalSource, PypiSource
 from builder.errors import ModelMismatchError, SourceError
 from builder.sources import hub, pypi
-from builder.sources.source import check_safetensors, fetch
+from builder.sources.fetch import fetch
+from builder.sources.safetensors import check_safetensors
 from tests.support.builds import ROOT, only_error, run_cli, write_config
 from tests.support.hub_server import API, HubServer, serving
 from tests.support.tiny_sources import TinySources

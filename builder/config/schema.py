@@ -1,0 +1,104 @@
+"""What a build is made of: the records that :mod:`builder.config.load` fills in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
+
+from builder.config.source_spec import Source, describe_source
+from builder.quantization.thresholds import THRESHOLDS, Thresholds
+from lambda_app.bundle import RerankKind
+
+Arch = Literal["x86_64", "arm64"]
+Pooling = Literal["mean", "cls", "last"]
+Activation = Literal["sigmoid", "identity"]
+ParityMode = Literal["fail", "warn", "off"]
+# Whether the gate also runs on an emulated CPU: where QEMU is installed, always, or not.
+EmulationMode = Literal["auto", "require", "off"]
+# Names of the schemes, in the order of docs/QUANTIZATION.md.
+QUANTIZATIONS = tuple(THRESHOLDS)
+DEFAULT_CONFIG = "models.toml"
+# `--reranker bi-encoder` ranks with the embedding model; `none` leaves a model out.
+BI_ENCODER = "bi-encoder"
+NO_MODEL = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingConfig:
+    """The embedding model.
+
+    ``prompts`` go before a text by input type (query, passage), None for those that the model declares.
+    ``max_tokens`` includes special tokens. ``dimensions`` are those that vectors may be cut to, largest
+    first. ``normalize`` agrees to vectors of length 1 from a model that does not make them itself.
+    """
+
+    source: Source
+    id: str
+    pooling: Pooling
+    max_tokens: int
+    prompts: Mapping[str, str] | None
+    dimensions: tuple[int, ...]
+    normalize: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RerankerConfig:
+    """The reranking model, a cross-encoder; ``activation`` turns its logit into a score."""
+
+    source: Source
+    id: str
+    activation: Activation
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """The scheme ``mixed``.
+
+    ``min_fidelity`` is what to keep on the calibration texts. ``assignments`` has the scheme of each product
+    by task, where an earlier build found it.
+    """
+
+    # The parity gate's texts are harder than these: a mean cosine of 0.999 there takes a little more here.
+    min_fidelity: float = 0.9993
+    assignments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildConfig:
+    """One build; ``rerank_kind`` is None where nothing ranks."""
+
+    embedding: EmbeddingConfig | None
+    reranker: RerankerConfig | None
+    rerank_kind: RerankKind | None
+    quantization: str
+    arch: Arch
+    parity: ParityMode
+    thresholds: Thresholds
+    emulation: EmulationMode = "auto"
+    mixed: Mixed = Mixed()
+
+    def digest(self) -> str:
+        """Returns the sha256 of what determines the bundle.
+
+        Directories count by name: their files are hashed elsewhere.
+        """
+        content = asdict(replace(self, embedding=None, reranker=None))
+        for role, model in (("embedding", self.embedding), ("reranker", self.reranker)):
+            if model is not None:
+                content[role] = {**asdict(model), "source": describe_source(model.source)}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """The command line's flags; None where a flag was not given."""
+
+    embedding: str | None = None
+    reranker: str | None = None
+    quantization: str | None = None
+    parity: str | None = None
+    arch: str | None = None

@@ -1,0 +1,123 @@
+"""One model of a bundle: exported, quantized, laid out, and described for the manifest."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from builder.bundle import fingerprint, list_files
+from builder.config.schema import BuildConfig, EmbeddingConfig, Pooling, RerankerConfig
+from builder.graph.export import export_model, finish_graph, save_model
+from builder.graph.reference import load_dense, load_torch_model
+from builder.inputs import ModelInput
+from builder.layout import write_model
+from builder.progress import Progress
+from builder.quantization.calibration import Batch, calibration_batches
+from builder.quantization.pipeline import quantize_model
+from builder.quantization.schemes import describe, mixed_quantizer
+from builder.tokenizer.compile import compile_tokenizer
+from lambda_app.bundle import ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltModel:
+    """A model of the finished bundle, the size of what it was made from, and, where products differ in their
+    scheme, the scheme of each."""
+
+    info: ModelInfo
+    source_bytes: int
+    assignment: Mapping[str, str] | None = None
+
+
+def build_model(
+    source: ModelInput, config: BuildConfig, stage: Path, progress: Progress, exports: Path | None
+) -> BuiltModel:
+    role, architecture = source.role, source.architecture
+    directory = stage / role
+    work = stage / f".{role}"
+    directory.mkdir()
+    work.mkdir()
+    pooling = source.config.pooling if isinstance(source.config, EmbeddingConfig) else None
+    kept = None if exports is None else exports / f"{role}.onnx"
+    if kept is not None and kept.exists():
+        model = onnx.load(str(kept))
+    else:
+        with progress.step(f"{role}: export"):
+            model = _export(source, work, pooling)
+            if kept is not None:
+                save_model(model, kept)
+                model = onnx.load(str(kept))
+    with progress.step(f"{role}: quantize ({config.quantization})"):
+        mixed = None
+        if config.quantization == "mixed":
+            mixed = mixed_quantizer(config.mixed, role, config.arch, progress.note)
+        graph = quantize_model(
+            model,
+            config.quantization,
+            config.arch,
+            _calibration(source),
+            heads=architecture.heads,
+            hidden_size=architecture.hidden_size,
+            vocabulary=architecture.vocabulary,
+            work=work,
+            mixed=mixed,
+        )
+        names = tuple(value.name for value in graph.graph.input)
+        dimensions = _dimensions(graph) if role == "embedding" else 1
+        tensors = write_model(graph, directory)
+    shutil.rmtree(work)
+    with progress.step(f"{role}: compile tokenizer"):
+        tokenizer = compile_tokenizer(source.files.directory / "tokenizer.json", directory)
+    prompts = (source.config.prompts if isinstance(source.config, EmbeddingConfig) else None) or {}
+    info = ModelInfo(
+        role=role,
+        directory=directory,
+        id=source.config.id,
+        source=source.files.record(),
+        architecture=architecture.name,
+        hidden_size=architecture.hidden_size,
+        dimensions=dimensions,
+        matryoshka=source.config.dimensions if isinstance(source.config, EmbeddingConfig) else (),
+        max_tokens=source.config.max_tokens,
+        pooling=pooling,
+        prompts={name: prompt for name, prompt in prompts.items() if prompt},
+        activation=source.config.activation if isinstance(source.config, RerankerConfig) else None,
+        quantization=describe(config.quantization, config.arch),
+        tokenizer_kind=tokenizer.kind,
+        pad_token_id=architecture.pad_token_id,
+        inputs=names,
+        tensors=tensors,
+        files=list_files(stage, role),
+        parity={},
+        fingerprint="",
+    )
+    info = info._replace(fingerprint=fingerprint(info))
+    return BuiltModel(info, source.files.bytes, None if mixed is None else mixed.assignment)
+
+
+def _export(source: ModelInput, work: Path, pooling: Pooling | None) -> onnx.ModelProto:
+    # The PyTorch model goes out of memory before its graph comes in.
+    exported = export_model(load_torch_model(source.files.directory, source.role), source.role, work)
+    gc.collect()
+    dense = load_dense(source.files.directory) if source.role == "embedding" else []
+    return finish_graph(exported, source.role, pooling, source.architecture.hidden_size, dense)
+
+
+def _calibration(source: ModelInput) -> list[Batch]:
+    prompts = source.config.prompts if isinstance(source.config, EmbeddingConfig) else None
+    return calibration_batches(
+        source.files.directory / "tokenizer.json",
+        source.role,
+        prompts=list((prompts or {}).values()),
+        max_tokens=source.config.max_tokens,
+        pad_token_id=source.architecture.pad_token_id,
+    )
+
+
+def _dimensions(graph: onnx.ModelProto) -> int:
+    return int(graph.graph.output[0].type.tensor_type.shape.dim[-1].dim_value)

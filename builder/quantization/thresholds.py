@@ -1,0 +1,153 @@
+"""How near to PyTorch's each scheme's answers have to be: the parity gate's defaults.
+
+A config overrides single thresholds (``[parity.SCHEME.embedding]``). This module imports nothing heavy, so
+that a config can be read without onnxruntime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingThresholds:
+    """Bounds for an embedding model's figures, all from 0 to 1.
+
+    Attributes:
+        min_mean_cosine: Between bundle and PyTorch vectors of one text, the mean over texts.
+        min_cosine: The same for the worst text.
+        min_top10_overlap: The share of each text's ten nearest texts that stay the same.
+        min_rank_correlation: Spearman's, of the similarities of all pairs of texts.
+        max_ndcg10_loss: nDCG@10 lost on the user's own data (``--eval``).
+        min_emulated_cosine: Between the bundle's vectors here and on an emulated CPU.
+    """
+
+    min_mean_cosine: float
+    min_cosine: float
+    min_top10_overlap: float
+    min_rank_correlation: float
+    max_ndcg10_loss: float = 0.05
+    min_emulated_cosine: float = 0.999
+
+
+@dataclass(frozen=True, slots=True)
+class RerankerThresholds:
+    """Bounds for a cross-encoder's figures, all from 0 to 1. Scores are the sigmoid of logits.
+
+    Attributes:
+        max_mean_score_difference: Between the bundle's and PyTorch's scores, the mean over pairs.
+        max_score_difference: The same for the worst pair.
+        min_rank_agreement: The share of document pairs that are ranked the same way.
+        min_kendall_tau: Kendall's tau of the rankings.
+        min_top3_overlap: The share of the best three documents that stay the same.
+        max_ndcg10_loss: nDCG@10 lost on the user's own data (``--eval``).
+        max_emulated_score_difference: Between scores here and on an emulated CPU.
+    """
+
+    max_mean_score_difference: float
+    max_score_difference: float
+    min_rank_agreement: float
+    min_kendall_tau: float
+    min_top3_overlap: float
+    max_ndcg10_loss: float = 0.05
+    max_emulated_score_difference: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Bounds of one scheme."""
+
+    embedding: EmbeddingThresholds
+    reranker: RerankerThresholds
+
+
+_INT8 = Thresholds(
+    EmbeddingThresholds(
+        min_mean_cosine=0.995, min_cosine=0.94, min_top10_overlap=0.94, min_rank_correlation=0.98
+    ),
+    RerankerThresholds(
+        max_mean_score_difference=0.03,
+        max_score_difference=0.2,
+        min_rank_agreement=0.95,
+        min_kendall_tau=0.8,
+        min_top3_overlap=0.9,
+    ),
+)
+_FP32 = Thresholds(
+    EmbeddingThresholds(
+        min_mean_cosine=0.9999, min_cosine=0.9999, min_top10_overlap=0.99, min_rank_correlation=0.999
+    ),
+    RerankerThresholds(
+        max_mean_score_difference=0.0005,
+        max_score_difference=0.002,
+        min_rank_agreement=0.999,
+        min_kendall_tau=0.99,
+        min_top3_overlap=0.99,
+    ),
+)
+
+THRESHOLDS: Mapping[str, Thresholds] = {
+    "int8": _INT8,
+    "int8-vnni": _INT8,
+    "int8-block": Thresholds(
+        EmbeddingThresholds(
+            min_mean_cosine=0.999, min_cosine=0.99, min_top10_overlap=0.97, min_rank_correlation=0.99
+        ),
+        RerankerThresholds(
+            max_mean_score_difference=0.01,
+            max_score_difference=0.1,
+            min_rank_agreement=0.98,
+            min_kendall_tau=0.9,
+            min_top3_overlap=0.95,
+        ),
+    ),
+    "int4": Thresholds(
+        EmbeddingThresholds(
+            min_mean_cosine=0.985, min_cosine=0.88, min_top10_overlap=0.9, min_rank_correlation=0.97
+        ),
+        RerankerThresholds(
+            max_mean_score_difference=0.05,
+            max_score_difference=0.3,
+            min_rank_agreement=0.9,
+            min_kendall_tau=0.7,
+            min_top3_overlap=0.85,
+        ),
+    ),
+    "mixed": Thresholds(
+        EmbeddingThresholds(
+            min_mean_cosine=0.998, min_cosine=0.97, min_top10_overlap=0.95, min_rank_correlation=0.99
+        ),
+        RerankerThresholds(
+            max_mean_score_difference=0.02,
+            max_score_difference=0.15,
+            min_rank_agreement=0.97,
+            min_kendall_tau=0.85,
+            min_top3_overlap=0.93,
+        ),
+    ),
+    "fp16-weights": _FP32,
+    "none": _FP32,
+}
+
+
+def quality_bounds(thresholds: EmbeddingThresholds | RerankerThresholds) -> dict[str, float]:
+    """Returns the thresholds whose figures every comparison with PyTorch has."""
+    return {
+        name: bound
+        for name, bound in asdict(thresholds).items()
+        if name != "max_ndcg10_loss" and "emulated" not in name
+    }
+
+
+def evaluation_bounds(
+    thresholds: EmbeddingThresholds | RerankerThresholds, *, judged: bool
+) -> dict[str, float]:
+    """Returns the thresholds for the user's own data; ``judged`` says whether it has relevances."""
+    gain = {"max_ndcg10_loss": thresholds.max_ndcg10_loss} if judged else {}
+    return {**quality_bounds(thresholds), **gain}
+
+
+def emulation_bounds(thresholds: EmbeddingThresholds | RerankerThresholds) -> dict[str, float]:
+    """Returns the thresholds for answers on an emulated CPU."""
+    return {name: bound for name, bound in asdict(thresholds).items() if "emulated" in name}

@@ -1,0 +1,39 @@
+"""The tables at the end of a build."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from builder.model import BuiltModel
+from builder.parity.table import HEADING, report_rows
+from builder.progress import Progress, megabytes, table
+from builder.quantization.mixed import replay
+
+
+def summary(built: Sequence[BuiltModel], progress: Progress) -> str:
+    """The tables at the end: bytes before and after, parity, seconds per step."""
+    sizes: list[Sequence[str]] = [("model", "quantization", "source", "bundle", "ratio", "tokenizer")]
+    figures: list[Sequence[str]] = [HEADING]
+    for one in built:
+        model = one.info
+        size = sum(file.bytes for file in model.files)
+        sizes.append(
+            (
+                f"{model.role}: {model.id}",
+                f"{model.quantization.scheme} ({model.quantization.weight_bits} bits)",
+                megabytes(one.source_bytes),
+                megabytes(size),
+                f"{size / one.source_bytes:.2f}",
+                model.tokenizer_kind,
+            )
+        )
+        figures.extend(report_rows(model.role, model.parity))
+    steps: list[Sequence[str]] = [
+        ("step", "seconds"),
+        *((name, f"{seconds:.1f}") for name, seconds in progress.seconds.items()),
+    ]
+    steps.append(("total", f"{sum(progress.seconds.values()):.1f}"))
+    tables = [sizes, figures, steps] if len(figures) > 1 else [sizes, steps]
+    parts = [table(rows) for rows in tables]
+    parts += [replay(one.info.role, one.assignment) for one in built if one.assignment is not None]
+    return "\n\n".join(parts) + "\n"
