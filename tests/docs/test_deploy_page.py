@@ -1,27 +1,32 @@
-"""docs/DEPLOY.md: its messages are the ones that are written, and what it names is there."""
+"""docs/DEPLOY.md: its messages are those of the code and the template, and what it names exists."""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from scripts.paths import ROOT
+from tests.support.pages import read_page, snippets, table
 from tests.support.template import TEMPLATE
 
-PAGE = (ROOT / "docs" / "DEPLOY.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-KINDS = {"bash", "python", "hcl", "function", "template", "aws", "docker"}
+NAME = "docs/DEPLOY.md"
+PAGE = read_page(NAME)
+KINDS = {"bash", "python", "hcl", "yaml", "function", "template", "aws", "docker"}
+ORDER = ["Before you start", "Deploy", "Verify", "Watch", "Update", "Roll back", "CI recipe", "Remove"]
 
 
 def messages(kind: str) -> list[str]:
-    return [text.strip() for language, text in BLOCKS if language == kind]
+    return [snippet.text.strip() for snippet in snippets(NAME, kind)]
 
 
-def written(package: str) -> Iterator[re.Pattern[str]]:
-    """A pattern for every string that the package's code makes: what is put into it may be anything."""
+def message_patterns(package: str) -> list[re.Pattern[str]]:
+    """Patterns of the strings that the package's code makes; what is inserted into them may be anything.
+
+    Those with next to no words of their own are left out: they would match everything.
+    """
+    patterns = []
     for path in (ROOT / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
@@ -29,71 +34,89 @@ def written(package: str) -> Iterator[re.Pattern[str]]:
                     re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+?"
                     for part in node.values
                 ]
-                yield re.compile("".join(parts), re.DOTALL)
+                patterns.append("".join(parts))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield re.compile(re.escape(node.value))
+                patterns.append(re.escape(node.value))
+    return [re.compile(pattern, re.DOTALL) for pattern in patterns if len(pattern) > 40]
 
 
 @pytest.mark.parametrize("message", messages("function"))
 def test_messages_of_the_function(message: str) -> None:
-    # A pattern with next to no words of its own would match everything.
-    patterns = [pattern for pattern in written("lambda_app") if len(pattern.pattern) > 40]
-    assert any(pattern.fullmatch(message) for pattern in patterns)
+    assert any(pattern.fullmatch(message) for pattern in message_patterns("lambda_app"))
 
 
-def test_a_message_that_nobody_writes_is_found() -> None:
-    patterns = [pattern for pattern in written("lambda_app") if len(pattern.pattern) > 40]
-    assert not any(pattern.fullmatch("no model bundle at /x: ask the administrator") for pattern in patterns)
+def test_a_message_that_no_code_makes_is_found() -> None:
+    message = "no model bundle at /x: ask the administrator"
+    assert not any(pattern.fullmatch(message) for pattern in message_patterns("lambda_app"))
 
 
 @pytest.mark.parametrize("message", messages("template"))
 def test_messages_of_the_template(message: str) -> None:
-    said = [
-        assert_["AssertDescription"] for rule in TEMPLATE["Rules"].values() for assert_ in rule["Assertions"]
-    ]
-    assert message in said
+    assertions = [item for rule in TEMPLATE["Rules"].values() for item in rule["Assertions"]]
+    assert message in [assertion["AssertDescription"] for assertion in assertions]
 
 
 def test_every_block_is_of_a_kind_that_is_checked_or_quoted() -> None:
-    assert {language for language, _ in BLOCKS} == KINDS
+    assert {snippet.language for snippet in snippets(NAME)} == KINDS
 
 
-def test_parameters_are_the_templates() -> None:
-    table = PAGE.split("| parameter | default |", 1)[1].split("\n\n", 1)[0]
-    listed = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])}
-    # The image is told of beside the commands.
-    assert listed == TEMPLATE["Parameters"].keys() - {"ImageUri"}
+def test_it_has_the_order_in_which_one_deploys() -> None:
+    headings = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
+    assert headings[: len(ORDER)] == ORDER
+
+
+def parameter_rows() -> dict[str, str]:
+    """Default of each parameter in the table; a row may have several of both."""
+    rows: dict[str, str] = {}
+    for names, defaults, _ in table(NAME, "parameter"):
+        parameters = re.findall(r"`(\w+)`", names)
+        values = [value.strip().strip("`") for value in defaults.split(",")]
+        if len(values) < len(parameters):
+            values += [""] * (len(parameters) - len(values))
+        rows |= dict(zip(parameters, values, strict=True))
+    return rows
+
+
+def test_parameters_and_defaults_are_the_templates() -> None:
+    # The image is described beside the commands.
+    declared = {name: p for name, p in TEMPLATE["Parameters"].items() if name != "ImageUri"}
+    assert parameter_rows() == {name: str(parameter["Default"]) for name, parameter in declared.items()}
+
+
+def test_parameters_that_commands_override_exist() -> None:
     given = re.findall(r"--parameter-overrides\s+(.*?)(?:`|\n)", PAGE)
     overridden = {name for text in given for name in re.findall(r"\b([A-Z]\w+)=", text)}
-    assert overridden
+    assert {"AuthMode", "ImageUri"} <= overridden
     assert overridden <= TEMPLATE["Parameters"].keys()
-
-
-def test_defaults_are_the_templates() -> None:
-    for name, declared in TEMPLATE["Parameters"].items():
-        row = re.search(rf"^\| `{name}` \| `?([^|`]+?)`? \|", PAGE, re.MULTILINE)
-        if row:
-            assert row[1].strip() == str(declared["Default"])
 
 
 def test_outputs_that_are_named_exist() -> None:
     for name in ("Url", "ApiArn", "PipelineFunctionArn", "PipelineFunctionName"):
         assert f"`{name}`" in PAGE
         assert name in TEMPLATE["Outputs"]
+    asked = set(re.findall(r"OutputKey=='(\w+)'", PAGE))
+    assert "Url" in asked
+    assert asked <= TEMPLATE["Outputs"].keys()
+
+
+def test_variables_of_commands_are_defined_before_they_are_used() -> None:
+    credentials = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+    defined = set(credentials)
+    used: set[str] = set()
+    for text in messages("bash"):
+        for line in text.splitlines():
+            here = set(re.findall(r"\$\{?([A-Z_]+)", line))
+            assert here <= defined, line
+            used |= here
+            defined |= set(re.findall(r"^([A-Z]+)=", line))
+    assert {"URL", "REGION", "KEY", "REPOSITORY", "PIPELINE"} <= used
 
 
 def test_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    named = set(re.findall(r"`(?:[A-Z_]+=\S+ )?make ([a-z-]+)", PAGE)) | set(
-        re.findall(r"^make ([a-z-]+)", PAGE, re.M)
-    )
-    missing = {target for target in named if f"\n{target}:" not in makefile}
-    assert missing == set()
-
-
-def test_python_is_python() -> None:
-    for text in messages("python"):
-        compile(text, "docs/DEPLOY.md", "exec")
+    named = set(re.findall(r"(?:`|^|run: )(?:\w+=\S+ )*make ([a-z-]+)", PAGE, re.MULTILINE))
+    assert {"build", "image", "verify"} <= named
+    assert {target for target in named if f"\n{target}:" not in makefile} == set()
 
 
 def test_it_says_what_was_not_run() -> None:
