@@ -27,7 +27,7 @@ from benchmarks.harness.procfs import usage
 from benchmarks.harness.stamps import seconds_to_make
 from benchmarks.measure import workload
 from benchmarks.measure.image_chunks import ChunkError, Touched, touched_at_cold_start
-from benchmarks.report import terminal
+from builder.progress import table
 from scripts.image.build import ImageError, docker_program
 from scripts.image.info import layers, output
 from scripts.local.container import MEGABYTES_PER_CPU, Container, ContainerError
@@ -62,8 +62,11 @@ WAYS = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One way. Seconds are medians over rounds, but for the builds'; bytes are of the last round. ``added``
-    is what the image adds to its base, ``models_seconds`` None where nobody noted it."""
+    """One way.
+
+    Seconds are medians over rounds, except for the builds; bytes are of the last round. ``added`` is what the
+    image adds to its base; ``models_seconds`` is None where it is not known.
+    """
 
     way: str
     models_seconds: float | None
@@ -136,8 +139,8 @@ def _internal_network(docker: str) -> Iterator[tuple[str, str]]:
     name = f"lambda-{uuid.uuid4().hex[:12]}"
     output(docker, "network", "create", "--internal", name)
     try:
-        told = output(docker, "network", "inspect", name)
-        yield name, json.loads(told)[0]["IPAM"]["Config"][0]["Gateway"]
+        details = output(docker, "network", "inspect", name)
+        yield name, json.loads(details)[0]["IPAM"]["Config"][0]["Gateway"]
     finally:
         output(docker, "network", "rm", name)
 
@@ -150,17 +153,17 @@ def _timed(container: Container, event: workload.Event) -> float:
     return seconds
 
 
-def tell(rows: list[Row], chunks: Touched | None) -> str:
-    """The tables as text."""
+def summary(rows: list[Row], chunks: Touched | None) -> str:
+    """Returns the tables as text."""
     heads = ("models", "models s", "image s", "image adds", "first embed s", "+ rerank s", "idle", "peak")
-    table = [[*heads, "16 x 128 tokens s"]]
+    lines = [[*heads, "16 x 128 tokens s"]]
     for row in rows:
         built = "-" if row.models_seconds is None else f"{row.models_seconds:.0f}"
         seconds = [f"{value:.2f}" for value in (row.first_embed, row.first_rerank)]
         memory = [f"{value / 1e6:.0f} MB" for value in (row.idle, row.loaded)]
         left = [row.way, built, f"{row.image_seconds:.0f}", f"{row.added / 1e6:.0f} MB"]
-        table.append([*left, *seconds, *memory, f"{row.batch_seconds:.2f}"])
-    return terminal.table(table) + (f"\n\n{chunks.told()}" if chunks else "")
+        lines.append([*left, *seconds, *memory, f"{row.batch_seconds:.2f}"])
+    return table(lines) + (f"\n\n{chunks.summary()}" if chunks else "")
 
 
 def main(arguments: list[str]) -> int:
@@ -187,7 +190,7 @@ def main(arguments: list[str]) -> int:
     found = {"memory_mb": MEGABYTES_PER_CPU, "rounds": ROUNDS, "rows": [asdict(row) for row in rows]}
     found["chunks"] = asdict(chunks)
     (RESULTS / "image.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(tell(rows, chunks))
+    print(summary(rows, chunks))
     return 0
 
 

@@ -23,6 +23,7 @@ from benchmarks.measure.warm import QUICK
 from benchmarks.report import results, terminal
 from benchmarks.report.results import Results
 from benchmarks.report.stats import over, ratio
+from builder.progress import table
 from scripts.local.rie import EmulatorError, can_emulate
 
 ROUNDS = 5
@@ -105,7 +106,7 @@ def main() -> int:
         ]
         for check in checks
     ]
-    print("\n" + terminal.table([["ratio", "found", "has to be", ""], *rows]))
+    print("\n" + table([["ratio", "found", "has to be", ""], *rows]))
     print(f"\n{time.monotonic() - began:.0f} s")
     return 0 if all(check.passed for check in checks) else 1
 

@@ -31,25 +31,25 @@ class ChunkError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """Bytes of the image's files, of the pages that were read, and of the chunks that these lie in. ``parts``
-    has the read bytes of files by directory."""
+    """Bytes of the image's files, of the pages that were read, and of the chunks that these lie in.
+
+    ``parts`` has the read bytes of files by directory.
+    """
 
     used: int
     pages: int
     chunks: int
     parts: dict[str, int] = field(default_factory=dict)
 
-    def told(self) -> str:
-        """A few lines."""
+    def summary(self) -> str:
+        """Returns a few lines for a terminal."""
         share = 100 * self.chunks / self.used
-        told = (
+        first = (
             f"a cold start touches {self.chunks // CHUNK} chunks of 512 KiB: {self.chunks / 1e6:.0f} MB of "
+            f"{self.used / 1e6:.0f} MB ({share:.0f}%); {self.pages / 1e6:.0f} MB of pages were read"
         )
-        lines = [
-            f"{told}{self.used / 1e6:.0f} MB ({share:.0f}%); {self.pages / 1e6:.0f} MB of pages were read"
-        ]
-        lines += [f"  {name:<24}{size / 1e6:>7.1f} MB read" for name, size in self.parts.items()]
-        return "\n".join(lines)
+        parts = [f"  {name:<24}{size / 1e6:>7.1f} MB read" for name, size in self.parts.items()]
+        return "\n".join([first, *parts])
 
 
 def touched_at_cold_start(image: str, docker: str) -> Touched:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
 from benchmarks.report.results import Cache, Results, Sample, WarmSample
 from benchmarks.report.stats import Summary, over
 from benchmarks.report.targets import MEGABYTE, compute_targets
+from builder.progress import table
 
 CONDITIONS = {"warm": "page cache warm", "cold": "page cache cold"}
 
@@ -106,17 +107,3 @@ def spread(summary: Summary | None, unit: float = 1, digits: int = 2) -> str:
         return "-"
     median, low, high = (f"{value / unit:.{digits}f}" for value in summary[:3])
     return median if low == high else f"{median} ({low}-{high})"
-
-
-def table(rows: Iterable[Sequence[str]]) -> str:
-    """Rows with a heading as aligned text; all but the first column to the right."""
-    content = list(rows)
-    widths = [max(map(len, column)) for column in zip(*content, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if index == 0 else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in content
-    ]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from math import floor, log10
-from typing import Any, NamedTuple
+from typing import Any
 
+from builder.compare.chart import Point, chart
 from builder.progress import megabytes
 
 Report = Mapping[str, Any]
 
-_WIDTH, _HEIGHT = 760, 400
-_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 24, 28, 52
-_LABEL_HEIGHT, _LETTER_WIDTH = 15, 7
 # The figure on the vertical axis, and what it is called.
 _QUALITY = {
     "embedding": ("mean_cosine", "mean cosine to FP32 PyTorch"),
@@ -89,102 +86,26 @@ def page(report: Report) -> str:
 
 
 def _chart(role: str, measured: Sequence[Report]) -> str:
-    """Quality upwards, speed to the right: the best is at the top right."""
-    figure, axis = _QUALITY[role]
+    figure, quality = _QUALITY[role]
     shape = _shape(role, measured)
     points = [
-        (1000 / latency["median"], entry["models"][role]["parity"][figure])
+        Point(
+            entry["scheme"],
+            1000 / entry["models"][role]["latency_ms"][shape]["median"],
+            entry["models"][role]["parity"][figure],
+            entry["default"],
+            entry["status"] == "ok",
+        )
         for entry in measured
-        for latency in [entry["models"][role]["latency_ms"][shape]]
     ]
-    across = _ticks(0, max(speed for speed, _ in points) * 1.08)
-    upwards = _ticks(min(quality for _, quality in points), 1.0)
-    width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
-
-    def x(value: float) -> float:
-        return _LEFT + width * (value - across[0]) / (across[-1] - across[0])
-
-    def y(value: float) -> float:
-        return _TOP + height * (upwards[-1] - value) / (upwards[-1] - upwards[0])
-
-    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(axis)} over speed">']
-    for value in across:
-        parts.append(
-            f'<line class="grid" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{_TOP}" y2="{_TOP + height}"/>'
-        )
-        parts.append(
-            f'<text x="{x(value):.1f}" y="{_TOP + height + 18}" text-anchor="middle">{value:g}</text>'
-        )
-    for value in upwards:
-        parts.append(
-            f'<line class="grid" x1="{_LEFT}" x2="{_LEFT + width}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
-        )
-        parts.append(f'<text x="{_LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:g}</text>')
     tokens = shape.partition("x")[2]
-    parts.append(f'<text x="{_LEFT}" y="16">{escape(axis)}</text>')
-    parts.append(
-        f'<text x="{_LEFT + width}" y="{_HEIGHT - 10}" text-anchor="end">texts of {tokens} tokens a second, '
-        "one at a time</text>"
-    )
-    taken = [_Box(x(speed) - 6, y(quality) - 6, x(speed) + 6, y(quality) + 6) for speed, quality in points]
-    for entry, (speed, quality) in zip(measured, points, strict=True):
-        left, top = x(speed), y(quality)
-        letters = len(entry["scheme"]) + (10 if entry["default"] else 0)
-        place, line, box = _beside(left, top, letters * _LETTER_WIDTH, taken)
-        taken.append(box)
-        default = entry["default"]
-        mark = ' class="default"' if default else ""
-        missed = ' class="missed"' if entry["status"] != "ok" else ""
-        parts.append(
-            f"<g{mark}>"
-            f"<title>{escape(entry['scheme'])}: {quality:.4f} at {speed:.1f} a second</title>"
-            f'<circle cx="{left:.1f}" cy="{top:.1f}" r="5"{missed}/>'
-            f'<text class="name" x="{place:.1f}" y="{line:.1f}">'
-            f"{escape(entry['scheme'])}"
-            f"{' (default)' if default else ''}</text></g>"
-        )
-    return "\n".join([*parts, "</svg>"])
-
-
-class _Box(NamedTuple):
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def meets(self, other: _Box) -> bool:
-        return (
-            self.left < other.right
-            and other.left < self.right
-            and self.top < other.bottom
-            and other.top < self.bottom
-        )
-
-
-def _beside(left: float, top: float, width: float, taken: Sequence[_Box]) -> tuple[float, float, _Box]:
-    """Where the name of a point begins, its base line, and what it covers: the first place that is free."""
-    places = [(left + 10, top + 4), (left - 10 - width, top + 4)]
-    for rows in range(1, 6):
-        down = rows * _LABEL_HEIGHT
-        places += [(left - width / 2, top + 4 + down), (left - width / 2, top + 4 - down)]
-    boxes = [(place, line, _Box(place, line - 11, place + width, line + 3)) for place, line in places]
-    inside = [one for one in boxes if one[2].left >= 0 and one[2].right <= _WIDTH and one[2].top >= 18]
-    return next((one for one in inside if not any(one[2].meets(box) for box in taken)), boxes[0])
+    return chart(points, quality, f"texts of {tokens} tokens a second, one at a time")
 
 
 def _shape(role: str, measured: Sequence[Report]) -> str:
     """The longest of a single text."""
     shapes = [name for name in measured[0]["models"][role]["latency_ms"] if name.startswith("1x")]
     return str(shapes[-1])
-
-
-def _ticks(least: float, most: float) -> list[float]:
-    """Round numbers, evenly apart, that both ends lie within."""
-    rough = max(most - least, 1e-4) / 5
-    power = 10.0 ** floor(log10(rough))
-    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
-    first, last = floor(least / step + 1e-9), -floor(-most / step + 1e-9)
-    return [round(number * step, 10) for number in range(first, max(last, first + 1) + 1)]
 
 
 def _table(role: str, measured: Sequence[Report]) -> str:

@@ -22,11 +22,13 @@ from benchmarks.harness.stamps import digest, is_made, make_once, seconds_to_mak
 from benchmarks.measure import workload
 from benchmarks.measure.run import files_of
 from benchmarks.report import results, terminal
-from benchmarks.report.charts import Row, Segment, chart, tick_step
+from benchmarks.report.charts import Row, Segment, chart
 from benchmarks.report.page import render
 from benchmarks.report.results import Cache, Results, Sample, Size, WarmSample
 from benchmarks.report.stats import Summary, ratio, summarize
 from benchmarks.report.targets import Target, compute_targets
+from builder.progress import table
+from builder.svg import tick_step
 from scripts.image.build import ImageError
 
 SPANS = [("interpreter", 0.0, 70.0), ("imports", 80.0, 300.0), ("<new> & phase", 90.0, 120.0)]
@@ -188,7 +190,7 @@ def test_axes_have_a_few_round_ticks(longest: float) -> None:
 
 
 def test_tables_align() -> None:
-    lines = terminal.table([["name", "x"], ["a", "1.00"]]).splitlines()
+    lines = table([["name", "x"], ["a", "1.00"]]).splitlines()
     assert lines == ["name     x", "----  ----", "a     1.00"]
 
 

@@ -214,10 +214,10 @@ def test_the_report_says_what_is_wrong_with_a_bundle() -> None:
 
 
 def test_the_images_benchmark_tells_what_it_measured() -> None:
-    from benchmarks.image import Row, tell
+    from benchmarks.image import Row, summary
     from benchmarks.measure.image_chunks import Touched
 
     row = Row("INT8, in the image", None, 12.0, 516_000_000, 0.9, 1.1, 300_000_000, 600_000_000, 0.5)
-    text = tell([row], Touched(600_000_000, 200_000_000, 250 << 20, {"usr": 5_000_000}))
+    text = summary([row], Touched(600_000_000, 200_000_000, 250 << 20, {"usr": 5_000_000}))
     assert re.search(r"INT8, in the image +- +12 +516 MB +0\.90 +1\.10 +300 MB +600 MB +0\.50", text)
     assert "500 chunks of 512 KiB: 262 MB of 600 MB (44%); 200 MB of pages were read" in text
