@@ -28,6 +28,13 @@ class Usage:
         self.tokens += tokens
 
 
+class Result(NamedTuple):
+    """What an event source gives back: the response for the caller, and its outcome for the log line."""
+
+    response: Any
+    outcome: str = "ok"
+
+
 class Invocation(NamedTuple):
     """What each endpoint is given beside the service and the payload.
 

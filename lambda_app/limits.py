@@ -13,8 +13,6 @@ from typing import NamedTuple
 LAMBDA_RESPONSE_BYTES = 6_291_556
 # An Application Load Balancer drops Lambda responses over 1 MB.
 ALB_RESPONSE_BYTES = 1_048_576
-# Errors stay small whatever was sent.
-ERROR_BYTES = 4_096
 # Padded tokens in one inference batch. Twice as many run no faster, for a layer's activations then leave the
 # CPU's cache, and peak memory grows with them.
 BATCH_TOKENS = 1_024

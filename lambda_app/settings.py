@@ -22,6 +22,8 @@ SNAP_START = "snap-start"
 MEGABYTES_PER_VCPU = 1_769
 # Beside the package: /var/task/models in the image, models/ in a clone.
 DEFAULT_MODEL_DIR = Path(__file__).resolve().parent.parent / "models"
+# The RESULT_SINK that throws the results of SQS messages away.
+DISCARD = "discard"
 DEFAULT_METRICS_NAMESPACE = "LambdaEmbedRerank"
 
 
@@ -145,10 +147,13 @@ def _result_sink(environ: Mapping[str, str]) -> str | None:
     value = environ.get("RESULT_SINK")
     if not value:
         return None
+    if value == DISCARD:
+        return value
     module, colon, function = value.partition(":")
     if not (colon and function.isidentifier() and all(part.isidentifier() for part in module.split("."))):
         raise ConfigurationError(
-            "RESULT_SINK must be module:function, such as my_package.results:store", param="RESULT_SINK"
+            f"RESULT_SINK must be module:function, such as my_package.results:store, or {DISCARD}",
+            param="RESULT_SINK",
         )
     return value
 

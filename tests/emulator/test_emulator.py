@@ -306,7 +306,7 @@ def test_one_line_for_the_cold_start_and_one_for_each_invocation(rie: Path, mini
     assert [line["event"] for line in lines] == ["cold_start", "invocation", "invocation", "invocation"]
     assert {"interpreter", "imports", "sessions", "tokenizers", "app", "total"} <= set(lines[0]["phases_ms"])
     assert [line["cold"] for line in lines[1:]] == [True, False, False]
-    assert [(line["door"], line["items"], line["outcome"]) for line in lines[1:]] == [
+    assert [(line["source"], line["items"], line["outcome"]) for line in lines[1:]] == [
         ("direct", 2, "ok"),
         ("http", 1, "200"),
         ("direct", 0, "unknown_action"),

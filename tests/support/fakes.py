@@ -23,6 +23,8 @@ from lambda_app.models.tokenizer.tokenizer import Token
 from lambda_app.service.service import Service
 from lambda_app.settings import LOG_LEVELS, Settings
 
+# Error responses stay smaller than this, whatever was sent.
+ERROR_BYTES = 4_096
 DIMENSIONS = 4
 
 

@@ -43,7 +43,7 @@ LAYERS: tuple[str, ...] = (
 
 # What is not the standard library, and the modules that may know of it.
 OWNERS = {
-    "mangum": {"lambda_app.dispatch"},
+    "mangum": {"lambda_app.api.http.endpoint"},
     "fastapi": {"lambda_app.api.http.app", "lambda_app.api.docs.swagger"},
     "starlette": {"lambda_app.api.http.app"},
     "pydantic": {

@@ -1,8 +1,7 @@
-"""Many requests in one invocation: Step Functions' Distributed Map, and lists of events as EventBridge Pipes
-sends them.
+"""Many requests in one event: Step Functions' Distributed Map, and lists of events from EventBridge Pipes.
 
-One item that cannot be served does not spoil the others: it is named among the answers with its error.
-Answers depend on the items alone, so that an invocation may be repeated.
+An item that cannot be served does not spoil the others: the response holds its error beside their results.
+Responses depend on the items alone, so that an invocation may be repeated.
 https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itembatcher.html
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-batching-concurrency.html
 """
@@ -10,137 +9,107 @@ https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-batching-concu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lambda_app.api.events.direct import DirectDoor, error_object
+from lambda_app.api.events import direct
+from lambda_app.api.events.sqs_message import is_message, message_event, message_id
 from lambda_app.api.parsing import fields
-from lambda_app.errors import (
-    DeadlineError,
-    FieldError,
-    InvalidJSONError,
-    LambdaAppError,
-    LimitError,
-    RequestError,
-)
+from lambda_app.api.response_size import check_size
+from lambda_app.errors import DeadlineError, FieldError, LambdaAppError, LimitError, RequestError
+from lambda_app.invocation import Invocation, Result
+from lambda_app.limits import Limits
+from lambda_app.service.service import Service
 from lambda_app.service.validation import check_text
 
-if TYPE_CHECKING:
-    from lambda_app.invocation import Invocation
-    from lambda_app.limits import Limits
-    from lambda_app.service.service import Service
-
-# Characters of the caller's own name for an item.
+# The longest name that a caller may give to an item.
 ID_CHARACTERS = 256
-SQS = "aws:sqs"
 
 
-def is_items(event: Any) -> bool:
-    """Whether Step Functions' ItemBatcher made this event."""
+def matches(event: Any) -> bool:
+    """Whether an event comes from ItemBatcher, or is a list of direct events (or messages with them)."""
+    if isinstance(event, list):
+        return bool(event) and all(is_message(item) or direct.matches(item) for item in event)
     return isinstance(event, dict) and "Items" in event and "action" not in event
 
 
-def is_list(event: Any) -> bool:
-    """Whether this is a list of direct events, or of messages of a queue that hold them."""
-    return (
-        isinstance(event, list)
-        and bool(event)
-        and all(is_message(item) or _is_direct(item) for item in event)
-    )
-
-
-def is_message(record: Any) -> bool:
-    """Whether this is one message of an SQS queue."""
-    return isinstance(record, dict) and record.get("eventSource") == SQS
-
-
-def message_event(record: Mapping[str, Any]) -> Any:
-    """What the body of a message holds.
+def answer(service: Service, event: Any, invocation: Invocation) -> Result:
+    """Answers all items of an event.
 
     Raises:
-        InvalidJSONError: no JSON.
+        RequestError: the event cannot be served as it is, or none of its texts can.
+        DeadlineError: time ran out.
     """
-    body = record.get("body")
-    if not isinstance(body, str):
-        raise InvalidJSONError("the body is not a string of JSON")
-    # Lone surrogates become bytes that are no UTF-8, which is refused like any other.
-    return fields.parse_json(body.encode("utf-8", errors="surrogatepass"))
-
-
-def message_id(record: Mapping[str, Any]) -> str:
-    """The identifier of a message, in characters that may leave."""
-    value = record.get("messageId")
-    return value.encode("utf-8", errors="replace").decode("utf-8") if isinstance(value, str) else ""
-
-
-def answer_list(direct: DirectDoor, events: Sequence[Any], invocation: Invocation) -> list[dict[str, Any]]:
-    """One answer for each event of :func:`is_list`, in their order."""
-    answers = []
-    for event in events:
-        if is_message(event):
-            answers.append({"messageId": message_id(event)} | answer_message(direct, event, invocation))
-        else:
-            answers.append(answer_one(direct, event, invocation))
-    return answers
-
-
-def answer_message(direct: DirectDoor, record: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
-    """The answer to the event in a message, or its error."""
-    try:
-        event = message_event(record)
-    except RequestError as error:
-        return error_object(error)
-    return answer_one(direct, event, invocation)
-
-
-def answer_one(direct: DirectDoor, event: Any, invocation: Invocation) -> dict[str, Any]:
-    """The answer to a direct event, or its error; with the caller's own ``id``, where there is one."""
-    named: dict[str, Any] = {}
-    try:
-        if not _is_direct(event):
-            raise FieldError(
-                "action is missing: each item must be an event with an action", code="missing_field"
-            )
-        if event.get("id") is not None:
-            named = {"id": _checked_id(event["id"])}
-        return named | direct({name: value for name, value in event.items() if name != "id"}, invocation)
-    except (RequestError, DeadlineError) as error:
-        return named | error_object(error)
-
-
-def answer_items(
-    direct: DirectDoor, service: Service, event: Mapping[str, Any], invocation: Invocation
-) -> dict[str, Any]:
-    """The answer to ``{"BatchInput": {...}, "Items": [...]}``.
-
-    ``BatchInput`` has the fields that all items share. With ``"action": "embed"`` items are texts, with
-    ``"action": "rerank"`` and a ``query`` they are documents, and the answer is as to one request, with
-    ``errors`` in it. Otherwise each item is an event of its own, and so are the ``answers``.
-
-    Raises:
-        RequestError: it cannot be served as it is, or none of its texts can. DeadlineError: time ran out.
-    """
+    if isinstance(event, list):
+        responses = answer_list(service, event, invocation)
+        check_size(responses, invocation.response_bytes, len(event))
+        return Result(responses)
     fields.reject_unknown(event, ("BatchInput", "Items"))
     shared = {} if event.get("BatchInput") is None else fields.json_object(event["BatchInput"], "BatchInput")
     items = event["Items"]
     if not isinstance(items, list) or not items:
         raise FieldError("Items must be a list with at least one item", param="Items")
+    invocation = invocation.with_response_limit(fields.optional_integer(shared, "max_response_bytes"))
+    response = answer_items(service, shared, items, invocation)
+    check_size(response, invocation.response_bytes, len(items))
+    return Result(response)
+
+
+def answer_list(service: Service, events: Sequence[Any], invocation: Invocation) -> list[dict[str, Any]]:
+    """Returns one response for each event of a list, in their order."""
+    return [
+        {"messageId": message_id(event)} | _answer_message(service, event, invocation)
+        if is_message(event)
+        else answer_one(service, event, invocation)
+        for event in events
+    ]
+
+
+def answer_one(service: Service, event: Any, invocation: Invocation) -> dict[str, Any]:
+    """Returns the response to one direct event among others, or its error, with the event's ``id`` if any."""
+    named: dict[str, Any] = {}
+    try:
+        if not direct.matches(event):
+            raise FieldError(
+                "action is missing: each item must be an event with an action", code="missing_field"
+            )
+        if event.get("id") is not None:
+            named = {"id": _checked_id(event["id"])}
+        request = {name: value for name, value in event.items() if name != "id"}
+        return named | direct.run(service, request, direct.limited(request, invocation))
+    except (RequestError, DeadlineError) as error:
+        return named | direct.error_object(error)
+
+
+def answer_items(
+    service: Service, shared: Mapping[str, Any], items: Sequence[Any], invocation: Invocation
+) -> dict[str, Any]:
+    """Returns the response to ``{"BatchInput": shared, "Items": items}``.
+
+    ``shared`` has the fields that all items have in common. With ``"action": "embed"`` items are texts, with
+    ``"action": "rerank"`` and a ``query`` they are documents, and the response is that to one request, with
+    ``errors`` in it. Otherwise each item is an event of its own, and so are the ``answers``.
+
+    Raises:
+        RequestError: the event cannot be served as it is, or none of its texts can.
+        DeadlineError: time ran out.
+    """
     limits = service.limits
     if shared.get("action") == "embed" and "texts" not in shared:
         _check_count(items, limits.embed_texts)
-        texts = _Texts(service.limits, items)
-        answer = direct({**shared, "texts": texts.good}, invocation)
-        answer["embeddings"] = texts.spread(answer["embeddings"])
-        return answer | {"truncated": texts.places(answer["truncated"]), "errors": texts.errors}
+        texts = _Texts(limits, items)
+        response = direct.run(service, {**shared, "texts": texts.good}, invocation)
+        response["embeddings"] = texts.spread(response["embeddings"])
+        return response | {"truncated": texts.places(response["truncated"]), "errors": texts.errors}
     if shared.get("action") == "rerank" and "query" in shared and "documents" not in shared:
         _check_count(items, limits.rerank_documents)
-        texts = _Texts(service.limits, items)
-        answer = direct({**shared, "documents": texts.good}, invocation)
-        for result in answer["results"]:
+        texts = _Texts(limits, items)
+        response = direct.run(service, {**shared, "documents": texts.good}, invocation)
+        for result in response["results"]:
             result["index"] = texts.indices[result["index"]]
-        return answer | {"truncated": texts.places(answer["truncated"]), "errors": texts.errors}
+        return response | {"truncated": texts.places(response["truncated"]), "errors": texts.errors}
     _check_count(items, limits.embed_texts)
     merged = [{**shared, **item} if isinstance(item, dict) else item for item in items]
-    return {"answers": [answer_one(direct, item, invocation) for item in merged]}
+    return {"answers": [answer_one(service, item, invocation) for item in merged]}
 
 
 class _Texts:
@@ -159,7 +128,7 @@ class _Texts:
                 check_text(text, where, limits)
             except RequestError as error:
                 first = first or error
-                self.errors.append({"index": index, **error_object(error)["error"]})
+                self.errors.append({"index": index, **direct.error_object(error)["error"]})
             else:
                 self.good.append(text)
                 self.indices.append(index)
@@ -167,24 +136,30 @@ class _Texts:
             raise first
 
     def spread(self, rows: Sequence[Any]) -> list[Any]:
-        """Rows of the good texts at the places of their items, None in between."""
+        """Returns rows of the good texts at the places of their items, None in between."""
         spread: list[Any] = [None] * self._total
         for index, row in zip(self.indices, rows, strict=True):
             spread[index] = row
         return spread
 
     def places(self, indices: Sequence[int]) -> list[int]:
-        """Places among the good texts as places among the items."""
+        """Returns places among the good texts as places among the items."""
         return [self.indices[index] for index in indices]
 
 
-def _is_direct(event: Any) -> bool:
-    return isinstance(event, dict) and "action" in event
+def _answer_message(service: Service, record: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
+    try:
+        event = message_event(record)
+    except RequestError as error:
+        return direct.error_object(error)
+    return answer_one(service, event, invocation)
 
 
-def _check_count(items: Sequence[Any], most: int) -> None:
-    if len(items) > most:
-        raise LimitError(f"Items holds {len(items)} items, at most {most} fit one invocation", param="Items")
+def _check_count(items: Sequence[Any], max_items: int) -> None:
+    if len(items) > max_items:
+        raise LimitError(
+            f"Items holds {len(items)} items, at most {max_items} fit one invocation", param="Items"
+        )
 
 
 def _checked_id(value: Any) -> str | int:

@@ -61,12 +61,12 @@ def normalise(event: Mapping[str, Any], base_path: str) -> dict[str, Any]:
 
 
 def normalise_body(clean: dict[str, Any]) -> None:
-    """Makes the body of a normalised event well-formed.
+    """Decodes the body of a normalised event to bytes, which Mangum takes as they are.
 
     Raises:
         RequestError: it cannot be decoded.
     """
-    clean["body"], clean["isBase64Encoded"] = _body(clean)
+    clean["body"], clean["isBase64Encoded"] = _body(clean), False
 
 
 def method(event: Mapping[str, Any]) -> str:
@@ -209,18 +209,18 @@ def _clean_query(clean: dict[str, Any]) -> None:
         clean["multiValueQueryStringParameters"] = _multi_values(multiple)
 
 
-def _body(event: Mapping[str, Any]) -> tuple[str, bool]:
+def _body(event: Mapping[str, Any]) -> bytes:
     body = event.get("body")
     if body is None:
-        return "", False
+        return b""
     if not isinstance(body, str):
         raise RequestError("the event's body must be a string", param="body")
     if event.get("isBase64Encoded") is True:
         try:
-            base64.b64decode(body, validate=True)
+            return base64.b64decode(body, validate=True)
         except (binascii.Error, ValueError):
             raise RequestError("the event's body is not valid base64", param="body") from None
-        return body, True
-    if not _encodable(body):
-        raise InvalidJSONError("the body contains a lone surrogate, which is no Unicode text")
-    return body, False
+    try:
+        return body.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidJSONError("the body contains a lone surrogate, which is not Unicode text") from None

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from lambda_app.dispatch import Dispatcher
 from lambda_app.errors import LambdaAppError
-from lambda_app.limits import ERROR_BYTES, LAMBDA_RESPONSE_BYTES, Limits
-from tests.support.fakes import Context, FakeEmbedder, fake_dispatcher
+from lambda_app.limits import LAMBDA_RESPONSE_BYTES, Limits
+from tests.support.fakes import ERROR_BYTES, Context, FakeEmbedder, fake_dispatcher
 from tests.support.json_values import JSON_VALUES
 
 DISPATCHER = fake_dispatcher({"LOG_LEVEL": "ERROR"})
@@ -219,7 +219,7 @@ def test_faults_raise() -> None:
 def test_the_log_counts_all_items(capsys: pytest.CaptureFixture[str]) -> None:
     fake_dispatcher({})([{"action": "embed", "texts": ["aa", "b"]}] * 3, Context())
     line = json.loads(capsys.readouterr().out)
-    assert (line["door"], line["items"], line["tokens"]) == ("batch", 6, 9)
+    assert (line["source"], line["items"], line["tokens"]) == ("batch", 6, 9)
 
 
 @given(

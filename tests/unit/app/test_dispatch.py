@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambda_app.errors import InferenceError, LambdaAppError
-from lambda_app.limits import ALB_RESPONSE_BYTES, ERROR_BYTES, LAMBDA_RESPONSE_BYTES, Limits
-from tests.support.fakes import Context, FakeEmbedder, fake_dispatcher, http_v2
+from lambda_app.limits import ALB_RESPONSE_BYTES, LAMBDA_RESPONSE_BYTES, Limits
+from tests.support.fakes import ERROR_BYTES, Context, FakeEmbedder, fake_dispatcher, http_v2
 from tests.support.json_values import JSON_VALUES
 
 LONG_TEXTS = Limits(text_characters=2**23, total_characters=2**23)
@@ -333,7 +333,7 @@ def test_one_log_line_an_invocation_without_text(capsys: pytest.CaptureFixture[s
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["event"] for line in lines] == ["invocation", "invocation"]
     first, second = lines
-    assert (first["door"], first["items"], first["tokens"], first["cold"]) == ("direct", 2, 7, True)
-    assert (second["door"], second["outcome"], second["items"], second["cold"]) == ("http", "404", 0, False)
+    assert (first["source"], first["items"], first["tokens"], first["cold"]) == ("direct", 2, 7, True)
+    assert (second["source"], second["outcome"], second["items"], second["cold"]) == ("http", "404", 0, False)
     assert first["request_id"] == "request-1"
     assert "SECRET" not in json.dumps(lines)

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambda_app.limits import ERROR_BYTES
-from tests.support.fakes import Context, fake_dispatcher, http_v2
+from tests.support.fakes import ERROR_BYTES, Context, fake_dispatcher, http_v2
 from tests.support.json_values import JSON_VALUES
 from tests.support.provider_bodies import BODIES, FIELDS, PATHS
 

@@ -15,8 +15,16 @@ from lambda_app.api.parsing.vectors import encode_vectors
 from lambda_app.api.routes import POSTS
 from lambda_app.dispatch import Dispatcher
 from lambda_app.errors import InferenceError, ModelUnavailableError
-from lambda_app.limits import ERROR_BYTES, Limits
-from tests.support.fakes import Context, FakeEmbedder, FakeReranker, fake_dispatcher, http_v2, model_info
+from lambda_app.limits import Limits
+from tests.support.fakes import (
+    ERROR_BYTES,
+    Context,
+    FakeEmbedder,
+    FakeReranker,
+    fake_dispatcher,
+    http_v2,
+    model_info,
+)
 
 DISPATCHER = fake_dispatcher({"LOG_LEVEL": "ERROR"})
 LONG = "x" * 20  # the fake models read 16 characters

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lambda_app.limits import ALB_RESPONSE_BYTES, ERROR_BYTES, LAMBDA_RESPONSE_BYTES, Limits
-from tests.support.fakes import Context, fake_dispatcher, http_v2
+from lambda_app.limits import ALB_RESPONSE_BYTES, LAMBDA_RESPONSE_BYTES, Limits
+from tests.support.fakes import ERROR_BYTES, Context, fake_dispatcher, http_v2
 
 DISPATCHER = fake_dispatcher(
     {"LOG_LEVEL": "ERROR"}, limits=Limits(text_characters=2**23, total_characters=2**23)

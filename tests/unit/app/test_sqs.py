@@ -123,12 +123,26 @@ def test_the_same_message_twice_gives_the_same_answer(store: Store) -> None:
     assert store.calls[0][1] == store.calls[1][0]
 
 
-def test_without_a_sink_answers_are_discarded_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
-    answer = fake_dispatcher({"LOG_LEVEL": "WARNING"})({"Records": [good("1"), record("2", "{")]}, Context())
-    assert failures(answer) == ["2"]
+def test_without_a_sink_all_messages_come_back(capsys: pytest.CaptureFixture[str]) -> None:
+    dispatcher = fake_dispatcher({"LOG_LEVEL": "WARNING"})
+    answer = dispatcher({"Records": [good("1"), record("2", "{")]}, Context())
+    assert failures(answer) == ["1", "2"]
+    (line,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (line["event"], line["level"], line["messages"]) == ("result_sink_missing", "ERROR", 2)
+    assert "RESULT_SINK" in line["reason"]
+
+
+def test_nothing_is_embedded_without_a_sink(capsys: pytest.CaptureFixture[str]) -> None:
+    fake_dispatcher()({"Records": [good("1")]}, Context())
+    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (line["source"], line["outcome"], line["items"]) == ("queue", "1 of 1 failed", 0)
+
+
+def test_results_are_thrown_away_where_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    dispatcher = fake_dispatcher({"LOG_LEVEL": "WARNING", "RESULT_SINK": "discard"})
+    assert failures(dispatcher({"Records": [good("1"), record("2", "{")]}, Context())) == ["2"]
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["event"] for line in lines] == ["message_failed", "answers_discarded"]
-    assert (lines[0]["message_id"], lines[0]["code"], lines[1]["messages"]) == ("2", "invalid_json", 1)
+    assert [(line["event"], line["message_id"]) for line in lines] == [("message_failed", "2")]
 
 
 def test_a_fifo_queue_keeps_its_order(store: Store) -> None:
@@ -225,6 +239,8 @@ def test_the_pages_state_machine_sends_what_the_function_takes() -> None:
 )
 @settings(max_examples=300, deadline=None)
 def test_any_messages_get_an_answer_that_sqs_reads(records: list[dict[str, Any]]) -> None:
-    answer = fake_dispatcher({"LOG_LEVEL": "ERROR"})({"Records": records}, Context())
+    answer = fake_dispatcher({"LOG_LEVEL": "ERROR", "RESULT_SINK": "discard"})(
+        {"Records": records}, Context()
+    )
     assert all(isinstance(identifier, str) for identifier in failures(answer))
     json.dumps(answer, ensure_ascii=False).encode("utf-8")

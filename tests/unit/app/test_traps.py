@@ -12,9 +12,8 @@ import pytest
 
 from lambda_app.api.routes import POSTS
 from lambda_app.errors import InferenceError, LambdaAppError
-from lambda_app.limits import ERROR_BYTES
 from scripts.paths import ROOT
-from tests.support.fakes import Context, FakeEmbedder, fake_dispatcher, http_v2
+from tests.support.fakes import ERROR_BYTES, Context, FakeEmbedder, fake_dispatcher, http_v2
 
 DISPATCHER = fake_dispatcher({"LOG_LEVEL": "ERROR"})
 SURROGATE = "\ud800"

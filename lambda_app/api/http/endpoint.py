@@ -1,0 +1,84 @@
+"""HTTP as an event source: keys, CORS, body, response size and error format around the application."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from lambda_app.api.http import gateway
+from lambda_app.api.response_size import check_size
+from lambda_app.invocation import Invocation, Result
+from lambda_app.service.service import Service
+
+if TYPE_CHECKING:
+    from mangum import Mangum
+
+    from lambda_app.coldstart.clock import PhaseClock
+    from lambda_app.settings import Settings
+
+# API Gateway gives up on an integration after 29 or 30 seconds, whatever the function's own timeout is.
+HTTP_SECONDS = 29.0
+
+matches = gateway.is_http
+
+
+class HttpEndpoint:
+    """Answers gateway events with the application, which is built once."""
+
+    def __init__(self, settings: Settings, clock: PhaseClock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._adapter: Mangum | None = None
+
+    def open(self, service: Service) -> Mangum:
+        """Returns the application behind Mangum, built by the first call.
+
+        Importing it is the largest part of a cold start that serves HTTP.
+        """
+        if self._adapter is None:
+            with self._clock.phase("app"):
+                from mangum import Mangum
+
+                # Mangum logs each request's path, which is the caller's text.
+                logging.getLogger("mangum").setLevel(logging.ERROR)
+                from lambda_app.api.http.app import create_app
+
+                app = create_app(service, self._settings.cors_allow_origins)
+                self._adapter = Mangum(app, lifespan="off")
+        return self._adapter
+
+    def answer(self, service: Service, event: Mapping[str, Any], invocation: Invocation) -> Result:
+        """Answers a gateway event. Errors are responses too: this never raises them."""
+        adapter = self.open(service)
+        invocation = invocation.with_timeout(HTTP_SECONDS).with_response_limit(gateway.response_limit(event))
+        clean = gateway.normalise(event, self._settings.api_base_path)
+        response: dict[str, Any]
+        try:
+            self._check_key(clean)
+            gateway.normalise_body(clean)
+            # Mangum puts its second argument into the ASGI scope, and reads nothing of it.
+            response = adapter(clean, cast("Any", invocation))
+            check_size(response, invocation.response_bytes, invocation.usage.items)
+        except Exception as error:
+            response = self._error_response(error, event, clean, invocation)
+        return Result(response, str(response["statusCode"]))
+
+    def _check_key(self, clean: Mapping[str, Any]) -> None:
+        # A browser asks whether it may send a key before it sends one.
+        preflight = self._settings.cors_allow_origins and gateway.is_preflight(clean)
+        if self._settings.api_keys and not preflight:
+            from lambda_app.api.http.auth import check_key
+
+            check_key(clean, self._settings.api_keys)
+
+    def _error_response(
+        self, error: Exception, event: Mapping[str, Any], clean: Mapping[str, Any], invocation: Invocation
+    ) -> dict[str, Any]:
+        from lambda_app.api.http.error_responses import failure
+
+        failed = failure(error, gateway.path(clean), invocation.request_id)
+        if failed.status == 500:
+            invocation.log_fault(error)
+        headers = failed.headers | gateway.allow_origin(clean, self._settings.cors_allow_origins)
+        return gateway.response(event, failed.status, failed.body, headers)
