@@ -72,13 +72,15 @@ def function() -> Iterator[tuple[Invoke, str]]:
     """The function, not started yet: under the emulator where that runs, else in this process."""
     if can_emulate():
         ensure_binary()
-        with Emulator() as emulator:
+        # The demo shows what SQS gets back; nobody stores the results.
+        with Emulator({"RESULT_SINK": "discard"}) as emulator:
             yield emulator.invoke, "under awslambdaric and the Lambda Runtime Interface Emulator"
     else:
         from scripts.local.in_process import LocalContext, open_handler
 
         # Its log would go to this terminal, between the lines of the demo.
         os.environ.setdefault("LOG_LEVEL", "ERROR")
+        os.environ.setdefault("RESULT_SINK", "discard")
         handler = None
 
         def invoke(event: Any) -> Any:
