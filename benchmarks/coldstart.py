@@ -30,6 +30,7 @@ from scripts.local.rie import EmulatorError, can_emulate
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Runs the benchmark that the arguments describe."""
     options = _parser().parse_args(arguments)
     try:
         if options.show is not None:

@@ -49,6 +49,7 @@ class Way:
 
     @property
     def mounted(self) -> bool:
+        """Returns whether the models are on a mounted file system."""
         return "MODEL_DIR" in self.environment
 
 

@@ -40,10 +40,12 @@ class Check:
 
     @property
     def passed(self) -> bool:
+        """Returns whether the ratio is between its bounds."""
         return self.value is not None and self.least <= self.value <= self.most
 
     @property
     def wanted(self) -> str:
+        """Returns the bound in words."""
         return f"{self.most:g}x or less" if self.least == 0 else f"{self.least:g}x or more"
 
 
@@ -78,6 +80,7 @@ def judge(run: Results) -> list[Check]:
 
 
 def main() -> int:
+    """Measures the ratios, prints them, and fails if one misses its bound."""
     if not can_emulate():
         print("the Lambda emulator runs on Linux only: nothing measured")
         return 0

@@ -118,6 +118,7 @@ def measure(variant: Variant, bundle: Path, pack: Path, cpus: set[int], *, cold:
 
 
 def main() -> int:
+    """Measures a start without each technique in turn."""
     parser = argparse.ArgumentParser(description="What each technique of the cold start gives.")
     parser.add_argument("--rounds", type=int, default=7, help="processes of each variant (default 7)")
     parser.add_argument("--cpus", type=int, default=2, help="CPUs that a process may use (default 2)")

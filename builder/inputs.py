@@ -18,8 +18,10 @@ from lambda_app.bundle import Role
 
 @dataclass(frozen=True, slots=True)
 class ModelInput:
-    """One model to build: what the config wants of it (with the prompts that the model declares, where the
-    config names none), its files, and what they say of its architecture."""
+    """One model to build: its configuration, its files, and their architecture.
+
+    The configuration has the prompts that the model declares where the config names none.
+    """
 
     role: Role
     config: EmbeddingConfig | RerankerConfig

@@ -26,8 +26,10 @@ from lambda_app.bundle import ModelInfo
 
 @dataclass(frozen=True, slots=True)
 class BuiltModel:
-    """A model of the finished bundle, the size of what it was made from, and, where products differ in their
-    scheme, the scheme of each."""
+    """A model of the finished bundle, and the size of its source.
+
+    Where products differ in their scheme, it also has the scheme of each.
+    """
 
     info: ModelInfo
     source_bytes: int
@@ -37,6 +39,10 @@ class BuiltModel:
 def build_model(
     source: ModelInput, config: BuildConfig, stage: Path, progress: Progress, exports: Path | None
 ) -> BuiltModel:
+    """Exports, quantizes and writes one model into ``stage``.
+
+    ``exports`` is a directory of exported graphs that is shared by several builds, if there is one.
+    """
     role, architecture = source.role, source.architecture
     directory = stage / role
     work = stage / f".{role}"

@@ -1,5 +1,8 @@
-"""What awslambdaric imports for every contender, ours too: the handler named by BENCH_HANDLER, and a time
-stamp in BENCH_READY when its module is imported, which is when init is done."""
+"""What awslambdaric imports for every contender, ours too.
+
+It imports the handler named by BENCH_HANDLER, and writes a time stamp to BENCH_READY when its module is
+imported, which is when init is done.
+"""
 
 import importlib
 import os

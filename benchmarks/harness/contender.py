@@ -28,8 +28,11 @@ TORCH_MODELS = (f"models/{EMBEDDER}", f"models/{RERANKER}")
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """``artefacts`` are names of ``benchmarks.harness.prepare``. ``door`` is ``http``, ``direct``
-    (no web layer) or ``none`` (a plain process). ``about`` is for the tables' legend."""
+    """One program whose cold start is measured.
+
+    ``artefacts`` are names of ``benchmarks.harness.prepare``. ``door`` is ``http``, ``direct`` (no web layer)
+    or ``none`` (a plain process). ``about`` is for the tables' legend.
+    """
 
     name: str
     about: str
@@ -43,6 +46,7 @@ class Contender:
 
     @property
     def ours(self) -> bool:
+        """Returns whether it is this function."""
         return self.handler == OUR_HANDLER and self.door != "none"
 
     @property
@@ -52,10 +56,12 @@ class Contender:
 
     @property
     def contained(self) -> bool:
+        """Returns whether it runs in a container."""
         return self.environment == IMAGE
 
     @property
     def model_paths(self) -> list[Path]:
+        """Returns the directories that hold its models."""
         if self.contained:
             return [path for layer in self._layers()[0] if (path := layer / "var/task/models").is_dir()]
         return [cache() / name for name in self.artefacts]
@@ -140,8 +146,10 @@ def floor_plan(contender: Contender) -> Path:
 
 
 def lay_out(contender: Contender) -> None:
-    """Puts a contender's code where its image would have it, compiled. Ours is copied: what others edit
-    meanwhile does not change a run."""
+    """Puts a contender's code where its image would have it, compiled.
+
+    Ours is copied: an edit of the source meanwhile does not change a run.
+    """
     python = environments.python(contender.environment)
     (cache() / "home").mkdir(parents=True, exist_ok=True)
     fresh = contender.task.with_name(f".{contender.task.name}-{os.getpid()}")

@@ -56,8 +56,9 @@ def build(name: str, docker: str, *flags: str) -> float:
 
 
 def build_from(bundle: Path | None, settings: Mapping[str, str], docker: str, *flags: str) -> float:
-    """Builds an image with a bundle from anywhere, or with none; ``settings`` are those of ``make image``, on
-    top of the environment's. Returns the seconds that it took.
+    """Builds an image with a bundle from anywhere, or with none; returns the seconds that it took.
+
+    ``settings`` are those of ``make image``, on top of the environment's.
 
     Raises:
         ImageError: Docker could not.

@@ -9,8 +9,11 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Bytes and seconds. ``resident`` counts file pages in use too, ``anonymous`` only what is the process's
-    own, ``read`` what storage delivered for it."""
+    """Bytes and seconds of a process.
+
+    ``resident`` counts file pages in use too, ``anonymous`` only what is the process's own, ``read`` what
+    storage delivered for it.
+    """
 
     resident: int
     anonymous: int

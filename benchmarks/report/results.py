@@ -15,9 +15,9 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One cold start. Seconds count from the start of the process, sizes are bytes; None where a contender
-    has no such thing.
+    """One cold start.
 
+    Seconds count from the start of the process, sizes are bytes; None where a contender has no such thing.
     ``models_read`` and ``code_read`` are the bytes of its files that came into an emptied page cache;
     ``residue`` is what could not be evicted before. ``spans`` are (phase, start, end) in milliseconds.
     """

@@ -23,20 +23,24 @@ class Target:
 
     @property
     def met(self) -> bool | None:
+        """Returns whether the target is met; None where nothing was measured."""
         if self.value is None:
             return None
         return self.value >= self.limit if self.least else self.value <= self.limit
 
     @property
     def verdict(self) -> str:
+        """Returns the result in words."""
         return {None: "not measured", True: "met", False: "missed"}[self.met]
 
     @property
     def wanted(self) -> str:
+        """Returns the bound in words."""
         return f"{self.format(self.limit)} or {'more' if self.least else 'less'}"
 
     @property
     def found(self) -> str:
+        """Returns the measured figure as text."""
         return "-" if self.value is None else self.format(self.value, 2 if self.unit == "x" else 1)
 
     def format(self, value: float, digits: int | None = None) -> str:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What config.json calls things. ``offset_positions``: position ids start behind the padding id, so that
-    as many positions are lost to texts."""
+    """What ``config.json`` of a family calls things.
+
+    ``offset_positions``: position ids start behind the padding id, so that texts lose as many positions.
+    """
 
     offset_positions: bool = False
     hidden_size: str = "hidden_size"

@@ -40,8 +40,11 @@ class Dense:
 
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """What a model's module files declare. ``pooling`` joins the names of several by ``+``;
-    ``pools_prompt`` says whether the tokens of a prompt take part in it."""
+    """What a model's module files declare.
+
+    ``pooling`` joins the names of several by ``+``; ``pools_prompt`` says whether the tokens of a prompt are
+    pooled too.
+    """
 
     pooling: str
     pooling_file: str

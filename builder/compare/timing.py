@@ -32,9 +32,12 @@ _LEAST, _MOST, _SECONDS = 3, 60, 0.3
 
 
 def measure(model: ModelInfo, threads: int) -> dict[str, Any]:
-    """``load_ms`` until a first text has gone through, ``first_resident_bytes`` after that, ``latency_ms`` of
-    each shape on repacked weights (as a function has them after its first requests), and
-    ``resident_bytes`` at the end."""
+    """Measures load time, latency and memory of a model in this process.
+
+    Returns ``load_ms`` until a first text has gone through, ``first_resident_bytes`` after that,
+    ``latency_ms`` of each shape on repacked weights (as a function has them after its first requests), and
+    ``resident_bytes`` at the end.
+    """
     sentences = load_sentences()
     began = time.perf_counter()
     tokenizer = load_tokenizer(model)
@@ -61,6 +64,7 @@ def shapes_of(max_tokens: int) -> list[tuple[int, int]]:
 
 
 def shape_name(texts: int, tokens: int) -> str:
+    """Returns the name of a shape in tables."""
     return f"{texts}x{tokens}"
 
 
@@ -95,6 +99,7 @@ def _run(session: Session, model: ModelInfo, rows: list[Encoding]) -> None:
 
 
 def main(arguments: list[str]) -> int:
+    """Measures one model of a bundle and prints the figures as JSON."""
     bundle, role, threads = arguments
     opened = Bundle.open(bundle)
     model = opened.embedding if role == "embedding" else opened.reranker

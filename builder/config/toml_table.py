@@ -95,7 +95,7 @@ class Table:
         return tuple(sorted(value, reverse=True))
 
     def flag(self, key: str, *, default: bool) -> bool:
-        """true or false."""
+        """Reads ``true`` or ``false``."""
         value = self._take(key, default)
         if not isinstance(value, bool):
             raise ConfigError(f"{self.where}: {key} is {_kind(value)}, expected true or false")

@@ -27,8 +27,10 @@ class DenseLayer:
 def add_head(
     model: ModelProto, hidden: str, pooling: str, dense: Sequence[DenseLayer], dimensions: int
 ) -> None:
-    """Makes (batch, dimensions) unit vectors of the tensor ``hidden`` (batch, seq, hidden), as the graph's
-    output ``embedding``. Padding is on the right, as the function pads.
+    """Pools the tensor ``hidden`` to unit vectors, the graph's output ``embedding``.
+
+    ``hidden`` is (batch, seq, hidden) and ``embedding`` (batch, dimensions). Padding is on the right, as the
+    function pads.
 
     Raises:
         ExportError: there is no such pooling or activation.
@@ -111,7 +113,7 @@ def _add_dense(model: ModelProto, vector: str, layer: DenseLayer, name: str) -> 
 
 
 def _add_gelu(model: ModelProto, name: str) -> str:
-    """x * (1 + erf(x / sqrt(2))) / 2, the exact form that torch.nn.GELU is by default."""
+    """Adds x * (1 + erf(x / sqrt(2))) / 2, the exact form that torch.nn.GELU is by default."""
     for constant, value in (("root", 2**0.5), ("one", 1.0), ("half", 0.5)):
         initializer(model, f"{name}_{constant}", np.array(value, np.float32))
     model.graph.node.extend(

@@ -25,6 +25,7 @@ class Product:
 
     @property
     def size(self) -> int:
+        """Returns the number of weights."""
         return self.rows * self.columns
 
 
@@ -72,8 +73,11 @@ def by_input(products: list[Product]) -> dict[str, list[Product]]:
 
 
 def value_source(model: ModelProto, group: list[Product]) -> NodeProto | None:
-    """The Attention node whose output is what these products, and nothing else, read: what its V brings in
-    comes out of it weighted by tokens, channel by channel, so a factor may move from there to here."""
+    """Returns the Attention node whose output these products, and nothing else, read.
+
+    What its V brings in comes out of it weighted by tokens, channel by channel, so a factor may move from the
+    products to the node.
+    """
     readers = [node for node in model.graph.node if group[0].input in node.input]
     if {node.name for node in readers} != {product.name for product in group}:
         return None

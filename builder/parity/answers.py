@@ -36,6 +36,7 @@ def answers(model: ModelInfo) -> NDArray[np.float32]:
 
 
 def main(arguments: list[str]) -> int:
+    """Writes the answers of one model of a bundle to a file."""
     bundle, role, out = arguments
     opened = Bundle.open(bundle)
     model = opened.embedding if role == "embedding" else opened.reranker

@@ -25,8 +25,11 @@ _FORMS = f'{{"text": "..."}}, {_PAIR} or {_PAIR[:-1]}, "relevance": 1}}'
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """``texts`` are those of text lines; ``rankings`` has each query's passages with their relevance, None
-    where the line did not judge. Nothing is there twice."""
+    """Texts and judged pairs from an evaluation file, each once.
+
+    ``texts`` are those of text lines; ``rankings`` has each query's passages with their relevance, None where
+    the line did not judge.
+    """
 
     name: str
     sha256: str

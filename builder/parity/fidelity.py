@@ -24,9 +24,11 @@ PAIRWISE_TEXTS = 2000
 
 
 def compare_vectors(expected: NDArray[np.float32], found: NDArray[np.float32]) -> Figures:
-    """Of (texts, dimensions) vectors of length 1, at least two: cosine of each text's two vectors, Spearman's
-    correlation of the similarities of all pairs of texts, and the share of each text's ten nearest
-    neighbours in both spaces."""
+    """Compares (texts, dimensions) vectors of length 1, at least two of them.
+
+    The figures are the cosine of each text's two vectors, Spearman's correlation of the similarities of all
+    pairs of texts, and the share of each text's ten nearest neighbours that both spaces have.
+    """
     cosine = (expected * found).sum(axis=1)
     similar, also = (_similarities(vectors[:PAIRWISE_TEXTS]) for vectors in (expected, found))
     pairs = np.triu_indices(len(similar), k=1)
@@ -68,8 +70,11 @@ def compare_logits(expected: Sequence[NDArray[np.float32]], found: Sequence[NDAr
 
 
 def ndcg(scores: Scores, relevance: Scores, k: int = 10) -> float:
-    """Normalised discounted cumulative gain of the best ``k``, gains linear in the relevance, ties in the
-    order given; ``relevance`` has a number above 0 (Järvelin and Kekäläinen, 2002, as trec_eval has it)."""
+    """Returns the normalised discounted cumulative gain of the best ``k``.
+
+    Gains are linear in the relevance, and ties keep the order given; ``relevance`` has a number above 0
+    (Järvelin and Kekäläinen, 2002, as trec_eval has it).
+    """
     discounts = 1 / np.log2(np.arange(2, min(k, len(scores)) + 2))
     ranked = relevance[np.argsort(-scores, kind="stable")][:k]
     return float((ranked * discounts).sum() / (np.sort(relevance)[::-1][:k] * discounts).sum())
@@ -145,8 +150,11 @@ def _ranks(values: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _pairs(expected: Scores, found: Scores) -> tuple[Scores, Scores]:
-    """Of every pair of documents: how far the reference tells them apart, and 1, 0 or -1 as the other orders
-    them the same way, not at all, or the other way round."""
+    """Returns two numbers for every pair of documents.
+
+    The first is how far the reference holds them apart; the second is 1, 0 or -1, as the other orders them
+    the same way, not at all, or the other way round.
+    """
     one, other = np.triu_indices(len(expected), k=1)
     gap = expected[one] - expected[other]
     return np.abs(gap), np.sign(gap) * np.sign(found[one] - found[other])

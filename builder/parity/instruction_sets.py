@@ -43,8 +43,11 @@ def check_instruction_sets(
     thresholds: EmbeddingThresholds | RerankerThresholds,
     environ: Mapping[str, str] = os.environ,
 ) -> tuple[tuple[str, ...], Report, list[str]]:
-    """The instruction sets, of those that the scheme is meant for, that were checked; the figures and how
-    each was checked, for the manifest; and what is wrong."""
+    """Checks the instruction sets that the scheme is meant for.
+
+    Returns those that were checked; the figures and how each was checked, for the manifest; and what is
+    wrong.
+    """
     meant = model.quantization.instruction_sets
     if not _products(onnx.load(str(model.graph_path), load_external_data=False).graph):
         return (GENERIC,), {"checked": {GENERIC: "no integer products"}}, []

@@ -11,8 +11,11 @@ HEADING: Sequence[str] = ("parity", "figure", "value", "threshold", "")
 
 
 def report_rows(role: str, report: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    """Rows under :data:`HEADING`: the figures of the built-in texts, of shorter vectors, then of the user's
-    own, by file."""
+    """Yields rows under :data:`HEADING`.
+
+    The figures of the built-in texts come first, then those of shorter vectors, then those of the user's own
+    texts, by file.
+    """
     thresholds = report.get("thresholds", {})
     yield from _rows(role, report, thresholds)
     for dimensions, figures in report.get("matryoshka", {}).items():

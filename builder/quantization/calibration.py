@@ -33,8 +33,11 @@ Batch = dict[str, NDArray[np.int64]]
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """A tensor on all calibration texts. ``rows`` is (tokens, channels) without padding, ``batch`` the batch
-    of each row; ``low`` and ``high`` are (batches, channels), and see padding too, as the function does."""
+    """A tensor on all calibration texts.
+
+    ``rows`` is (tokens, channels) without padding, ``batch`` the batch of each row; ``low`` and ``high`` are
+    (batches, channels), and see padding too, as the function does.
+    """
 
     rows: NDArray[np.float32]
     batch: NDArray[np.int64]
@@ -56,8 +59,11 @@ def calibration_texts() -> list[str]:
 def calibration_batches(
     tokenizer_json: Path, role: Role, *, prompts: Sequence[str], max_tokens: int, pad_token_id: int
 ) -> list[Batch]:
-    """The calibration texts as a model takes them: each behind one of ``prompts`` in turn, or as pairs for a
-    cross-encoder. ``token_type_ids`` are there for those graphs that want them."""
+    """Returns the calibration texts as a model takes them.
+
+    Each is behind one of ``prompts`` in turn, or they are pairs for a cross-encoder. ``token_type_ids`` are
+    there for those graphs that want them.
+    """
     tokenizer = Tokenizer.from_file(str(tokenizer_json))
     tokenizer.enable_truncation(max_tokens, strategy="longest_first")
     tokenizer.no_padding()

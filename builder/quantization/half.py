@@ -9,8 +9,10 @@ _HALF_BYTES = 4096
 
 
 def store_half(model: ModelProto) -> None:
-    """Stores large FP32 weights as FP16, and makes FP32 of them where they are used: after the lookup in a
-    table, so that no more of it is read."""
+    """Stores large FP32 weights as FP16, and converts them to FP32 where they are used.
+
+    That is after the lookup in a table, so that no more of it is read.
+    """
     half: dict[str, str] = {}
     tables = {node.input[0] for node in model.graph.node if node.op_type == "Gather"}
     for tensor in model.graph.initializer:

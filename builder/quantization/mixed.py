@@ -35,9 +35,12 @@ Assignment = dict[str, str]
 
 @dataclass(slots=True)
 class MixedQuantizer:
-    """Quantizes one model. ``replay`` is an assignment that was found before (products it leaves out are
-    ``int8``), else one is searched for that keeps ``min_fidelity`` (see :func:`fidelity`) on the calibration
-    texts. ``assignment`` is what came of it, ``reached`` its fidelity."""
+    """Quantizes one model, each product in a scheme of its own.
+
+    ``replay`` is an assignment that was found before (products it leaves out are ``int8``); without it one is
+    searched for that keeps ``min_fidelity`` (see :func:`fidelity`) on the calibration texts. ``assignment``
+    is the result, ``reached`` its fidelity.
+    """
 
     min_fidelity: float
     bits: int
@@ -119,8 +122,11 @@ def replay(role: str, assignment: Mapping[str, str]) -> str:
 
 
 def fidelity(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """Of an embedder, the mean cosine of each text's two vectors; of a cross-encoder, the correlation of its
-    logits."""
+    """Returns how near outputs are to those of FP32.
+
+    That is the mean cosine of each text's two vectors for an embedder, and the correlation of the logits for
+    a cross-encoder.
+    """
     if expected.ndim == 2 and expected.shape[1] > 1:
         lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
         return float(((expected * found).sum(axis=1) / np.maximum(lengths, 1e-12)).mean())

@@ -60,12 +60,15 @@ class BlockGrid:
 
     @property
     def most(self) -> int:
+        """Returns the largest code."""
         return (1 << self.bits) - 1
 
     def scales_by_row(self) -> NDArray[np.float32]:
+        """Returns the scale of each weight."""
         return np.repeat(self.scales, self.block, axis=0)[: self.channels]
 
     def zeros_by_row(self) -> NDArray[np.int16]:
+        """Returns the zero point of each weight."""
         return np.repeat(self.zeros, self.block, axis=0)[: self.channels]
 
     def packed(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -89,8 +92,11 @@ class BlockGrid:
 
 
 class CompensatedRounding:
-    """Rounds channel by channel, and spreads each error over the channels that are not rounded yet, so that
-    the outputs on ``rows`` change least (GPTQ, arXiv:2210.17323). ``ordered``: large channels first."""
+    """Rounds channel by channel, so that the outputs on ``rows`` change least.
+
+    Each error is spread over the channels that are not rounded yet (GPTQ, arXiv:2210.17323). ``ordered``:
+    large channels first.
+    """
 
     def __init__(self, rows: NDArray[np.float32], *, ordered: bool = True) -> None:
         hessian = (rows.T @ rows).astype(np.float64)
@@ -107,8 +113,10 @@ class CompensatedRounding:
         least: int | NDArray[np.integer],
         most: int | NDArray[np.integer],
     ) -> NDArray[np.int16]:
-        """Codes from ``least`` to ``most`` of (channels, outputs) weights; ``scales`` and bounds are as large
-        or broadcast to it."""
+        """Returns codes from ``least`` to ``most`` of (channels, outputs) weights.
+
+        ``scales`` and bounds have the weights' shape or are broadcast to it.
+        """
         left = weight[self._order].astype(np.float64)
         upper = self._upper
         steps, low, high = (

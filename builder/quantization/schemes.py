@@ -30,10 +30,13 @@ _VNNI = ("avx_vnni", "avx512_vnni", "amx_int8")
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """``prepare`` changes the exported graph, given its number of word embeddings; ``quantize`` reads the
-    fused graph from one file and writes the quantized one to another, and may look at what calibration texts
-    do to it; ``describe`` is for the manifest. ``attention`` makes attention with its projections one node,
-    and else one without them; ``finish`` changes the optimised graph."""
+    """What a scheme does in each step of the pipeline.
+
+    ``prepare`` changes the exported graph, given its number of word embeddings; ``quantize`` reads the fused
+    graph from one file and writes the quantized one to another, and may look at what calibration texts do to
+    it; ``describe`` is for the manifest. ``attention`` makes attention with its projections one node, and
+    otherwise one without them; ``finish`` changes the optimised graph.
+    """
 
     prepare: Callable[[ModelProto, int], None]
     quantize: Callable[[Path, Path, Arch, Sequence[Batch]], None]

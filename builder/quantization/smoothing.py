@@ -24,8 +24,11 @@ _WEIGHT_SHARE = 0.5
 
 
 def find_factors(activation: Activation, weight: NDArray[np.float32], levels: int) -> NDArray[np.float32]:
-    """``s`` for an activation and the weights (channels, outputs) that read it, which get ``levels`` integers
-    on either side of zero; (channels,), with a geometric mean of 1."""
+    """Returns the factors of an activation and of the weights (channels, outputs) that read it.
+
+    The weights get ``levels`` integers on either side of zero. The result is (channels,), with a geometric
+    mean of 1.
+    """
     columns = np.abs(weight[:, :: max(1, weight.shape[1] // _COLUMNS)]).astype(np.float64)
     columns /= columns.max() + 1e-30
     peak = np.maximum(np.maximum(-activation.low, activation.high).max(axis=0), 1e-4).astype(np.float64)

@@ -1,5 +1,7 @@
-"""Compiles a ``tokenizer.json`` into files that open without being parsed; what cannot be compiled exactly
-stays with the tokenizers library."""
+"""Compiles a ``tokenizer.json`` into files that open without being parsed.
+
+What cannot be compiled exactly stays with the tokenizers library.
+"""
 
 import json
 from dataclasses import dataclass
