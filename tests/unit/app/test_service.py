@@ -1,0 +1,202 @@
+"""The service without any API: bounds are checked before inference, and scores mean what they say."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lambda_app.errors import (
+    DeadlineError,
+    EmptyError,
+    FieldError,
+    LimitError,
+    RequestError,
+    ResponseTooLargeError,
+    TextError,
+)
+from lambda_app.limits import Limits
+from lambda_app.service.deadline import SECONDS_PER_NUMBER, before_writing, checkpoint
+from lambda_app.service.service import Service
+from lambda_app.service.types import EmbedRequest, RerankRequest
+from lambda_app.service.validation import BYTES_PER_NUMBER, BYTES_PER_TOKEN
+from tests.support.fakes import DIMENSIONS, FakeEmbedder, FakeReranker, fake_service, invocation
+
+SMALL = Limits(embed_texts=3, rerank_documents=2, text_characters=10, total_characters=20)
+
+
+def embedder(service: Service) -> FakeEmbedder:
+    found = service.registry.embedder
+    assert isinstance(found, FakeEmbedder)
+    return found
+
+
+def reranker(service: Service) -> FakeReranker:
+    found = service.registry.reranker
+    assert isinstance(found, FakeReranker)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("texts", "error", "param"),
+    [
+        ([], EmptyError, "texts"),
+        (["a"] * 4, LimitError, "texts"),
+        (["a" * 10] * 3, LimitError, "texts"),
+        (["a", "b" * 11], LimitError, "texts[1]"),
+        (["a", ""], TextError, "texts[1]"),
+        (["a\0"], TextError, "texts[0]"),
+        (["a", "é\ud800"], TextError, "texts[1]"),
+    ],
+)
+def test_texts_out_of_bounds_reach_no_model(texts: list[str], error: type[Exception], param: str) -> None:
+    service = fake_service(limits=SMALL)
+    calls: list[Any] = [
+        lambda: service.embed(EmbedRequest(texts, "query"), invocation()),
+        lambda: service.tokens(texts, "query", invocation(), special=True, field="texts"),
+    ]
+    for call in calls:
+        with pytest.raises(RequestError) as caught:
+            call()
+        assert (type(caught.value), caught.value.param) == (error, param)
+    assert embedder(service).asked == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "param"),
+    [
+        ({"query": ""}, TextError, "query"),
+        ({"documents": []}, EmptyError, "texts"),
+        ({"documents": ["a"] * 3}, LimitError, "texts"),
+        ({"top_n": 0}, FieldError, "top_n"),
+    ],
+)
+def test_what_cannot_be_ranked_reaches_no_model(
+    changes: dict[str, Any], error: type[Exception], param: str
+) -> None:
+    service = fake_service(limits=SMALL)
+    request = RerankRequest("q", ["a"], field="texts")._replace(**changes)
+    with pytest.raises(RequestError) as caught:
+        service.rerank(request, invocation())
+    assert (type(caught.value), caught.value.param) == (error, param)
+    assert reranker(service).asked == {}
+
+
+@pytest.mark.parametrize("encoding", BYTES_PER_NUMBER)
+def test_vectors_that_cannot_fit_reach_no_model(encoding: str) -> None:
+    service = fake_service()
+    request = EmbedRequest(["a"] * 40, "query", encodings=(encoding,))
+    size = int(40 * DIMENSIONS * BYTES_PER_NUMBER[encoding])
+    with pytest.raises(ResponseTooLargeError) as caught:
+        service.embed(request, invocation(response_bytes=size - 1))
+    assert embedder(service).asked == {}
+    assert caught.value.fit is not None
+    assert 0 < caught.value.fit < 40
+    assert ("base64" in caught.value.message) == (encoding == "float")
+    assert len(service.embed(request, invocation(response_bytes=size + 1)).vectors) == 40
+
+
+def test_tokens_that_cannot_fit_are_refused() -> None:
+    service = fake_service()
+    options: dict[str, Any] = {"special": False, "field": "inputs"}
+    fits = invocation(response_bytes=3 * BYTES_PER_TOKEN)
+    assert [len(tokens) for tokens in service.tokens(["abc"], "none", fits, **options)] == [3]
+    with pytest.raises(ResponseTooLargeError, match="4 tokens"):
+        service.tokens(["abcd"], "none", fits, **options)
+
+
+def test_usage_counts_what_was_done() -> None:
+    service, record = fake_service(), invocation()
+    service.embed(EmbedRequest(["a", "bb"], "query"), record)
+    assert (record.usage.items, record.usage.tokens) == (2, 3)
+    service.rerank(RerankRequest("q", ["ccc"]), record)
+    assert (record.usage.items, record.usage.tokens) == (3, 6)
+    with pytest.raises(TextError):
+        service.embed(EmbedRequest([""], "query"), record)
+    assert (record.usage.items, record.usage.tokens) == (3, 6)
+
+
+@pytest.mark.parametrize("rerank_kind", ["cross-encoder", "bi-encoder"])
+def test_time_that_has_run_out_stops_before_the_first_batch(rerank_kind: Any) -> None:
+    service = fake_service(rerank_kind=rerank_kind)
+    late = invocation(deadline=time.monotonic() - 1)
+    for call in (
+        lambda: service.embed(EmbedRequest(["a", "b"], "query"), late),
+        lambda: service.rerank(RerankRequest("q", ["a", "b"]), late),
+    ):
+        with pytest.raises(DeadlineError) as caught:
+            call()
+        assert (caught.value.done, caught.value.total) == (0, 2)
+
+
+def test_a_checkpoint_counts_items_and_looks_ahead() -> None:
+    assert checkpoint(None, 3) is None
+    check = checkpoint(time.monotonic() + 60, 3)
+    assert check is not None
+    check(2)
+    with pytest.raises(DeadlineError, match="after 2 of 3 items") as caught:
+        check(2, 61.0)
+    assert (caught.value.done, caught.value.total) == (2, 3)
+    query = checkpoint(time.monotonic() - 1, 3, query=True)
+    assert query is not None
+    with pytest.raises(DeadlineError, match="after 0 of 3 items"):
+        query(1)
+
+
+def test_writing_numbers_takes_time_and_base64_takes_none() -> None:
+    assert before_writing(None, 10, 4, ("float",)) is None
+    assert before_writing(100.0, 10, 4, ("base64",)) == 100.0
+    assert before_writing(100.0, 10, 4, ("float", "int8", "base64")) == 100.0 - 80 * SECONDS_PER_NUMBER
+
+
+def test_a_cross_encoders_score_is_the_sigmoid_of_its_logit() -> None:
+    service = fake_service()
+    request = RerankRequest("abc", ["z", "abc", "a", "b"])
+    raw = service.rerank(request._replace(raw_scores=True), invocation()).results
+    assert raw == ((1, 2.0), (2, 0.0), (3, 0.0), (0, -1.0))
+    scores = service.rerank(request, invocation()).results
+    assert [index for index, _ in scores] == [1, 2, 3, 0]
+    expected = [1 / (1 + np.exp(-logit)) for _, logit in raw]
+    assert [score for _, score in scores] == pytest.approx(expected)
+    assert service.rerank(request._replace(top_n=2), invocation()).results == scores[:2]
+
+
+def test_a_bi_encoder_ranks_with_the_embedder() -> None:
+    service = fake_service(rerank_kind="bi-encoder")
+    request = RerankRequest("aaaa", ["a" * 16, "aaaa"], raw_scores=True)
+    raw = service.rerank(request, invocation())
+    assert raw.model == "test/embedding"
+    assert reranker(service).asked == {}
+    query, documents = (
+        service.embed(EmbedRequest(texts, input_type), invocation()).vectors  # type: ignore[arg-type]
+        for texts, input_type in ((["aaaa"], "query"), (request.documents, "passage"))
+    )
+    cosines = (documents @ query[0]).tolist()
+    assert dict(raw.results) == pytest.approx(dict(enumerate(cosines)))
+    scores = service.rerank(request._replace(raw_scores=False), invocation()).results
+    assert dict(scores) == pytest.approx({index: (cosine + 1) / 2 for index, cosine in enumerate(cosines)})
+
+
+@pytest.mark.parametrize(
+    ("environ", "rerank_kind", "served"),
+    [
+        ({}, "cross-encoder", ["embedding", "reranker"]),
+        ({"MODELS": "embedding"}, "cross-encoder", ["embedding"]),
+        ({"MODELS": "reranker"}, "cross-encoder", ["reranker"]),
+        ({"MODELS": "reranker"}, "bi-encoder", ["embedding"]),
+    ],
+)
+def test_the_models_that_are_served(environ: dict[str, str], rerank_kind: Any, served: list[str]) -> None:
+    service = fake_service(environ, rerank_kind=rerank_kind)
+    assert [model.role for model in service.models()] == served
+
+
+def test_a_text_too_long_is_refused_where_truncation_is_off() -> None:
+    service = fake_service()
+    request = EmbedRequest(["a", "b" * 17], "query", truncate="none", field="input")
+    with pytest.raises(LimitError) as caught:
+        service.embed(request, invocation())
+    assert caught.value.param == "input[1]"
+    assert service.embed(request._replace(truncate="end"), invocation()).truncated == (1,)
