@@ -3,9 +3,12 @@
 PYTHON ?= python3
 PORT ?= 8000
 CONFIG ?= models.toml
+# As pyproject.toml's requires-python.
+PYTHONS := 3.11-3.14
+OLDEST_PYTHON := 3.11
 VENV := .venv/bin
 RUN := $(VENV)/python
-UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version $(OLDEST_PYTHON) --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package torch $(LOCK_FLAGS)
 
 .DEFAULT_GOAL := help
@@ -90,9 +93,9 @@ clean: ## remove models/, compare/, .cache and what tools left; .venv stays
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
 build-venv:
-	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here: install Python 3.11-3.13, or name one with PYTHON=" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here: install Python $(PYTHONS), or name one with PYTHON=" >&2; exit 1; }
 	@$(PYTHON) scripts/dev/bootstrap.py build
 
 dev-venv:
-	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here: install Python 3.11-3.13, or name one with PYTHON=" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here: install Python $(PYTHONS), or name one with PYTHON=" >&2; exit 1; }
 	@$(PYTHON) scripts/dev/bootstrap.py dev

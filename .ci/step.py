@@ -26,6 +26,7 @@ def children() -> dict[int, str]:
 
 
 def main(command: list[str]) -> int:
+    """Runs the command; returns its exit status, or 1 where it left processes behind."""
     if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError("prctl")
     began = time.monotonic()

@@ -123,6 +123,7 @@ def _run(command: list[str], directory: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
+    """Makes the directory that is named, or the default one."""
     directory = Path(arguments[0]).absolute() if arguments else DEFAULT
     try:
         make(directory)

@@ -1,9 +1,8 @@
 """Official clients against the function: ``python -m scripts.dev.clients [pytest's arguments]``.
 
-The function runs under the Runtime Interface Emulator; in front of it stands what turns HTTP into gateway
-events, and in front of that the clients, unmodified, in an environment of their own
-(``requirements/clients.txt``). The model is the embedded one with the prompts of e5, so that a role that got
-lost on the way would show, and keys are asked for.
+The function runs under the Runtime Interface Emulator, behind the local gateway. The clients are unmodified
+and have an environment of their own (``requirements/clients.txt``). The model is the embedded one with the
+prompts of e5, so that a lost input type would show; the function demands a key.
 """
 
 from __future__ import annotations
@@ -36,6 +35,7 @@ KEY = "my-key"
 
 
 def main(arguments: list[str]) -> int:
+    """Runs the clients' tests; returns pytest's exit status."""
     python = ensure_environment("clients") / "python"
     with tempfile.TemporaryDirectory() as directory, function(prompted_bundle(Path(directory))) as address:
         environment = {
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
 
 
 def prompted_bundle(directory: Path) -> Path:
-    """The embedded bundle, linked into ``directory``, with prompts written into its manifest."""
+    """Returns the embedded bundle, linked into ``directory``, with prompts written into its manifest."""
     try:
         embedding = Bundle.open(MODELS).embedding
         foreign = embedding is None or embedding.id != MINILM
@@ -74,7 +74,7 @@ def prompted_bundle(directory: Path) -> Path:
 
 @contextmanager
 def function(bundle: Path) -> Iterator[str]:
-    """Address of the function under the emulator, behind what stands in for API Gateway."""
+    """Gives the address of the function under the emulator, behind the local gateway."""
     environment = {
         "MODEL_DIR": str(bundle),
         "LOG_LEVEL": "ERROR",

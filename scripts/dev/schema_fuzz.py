@@ -40,8 +40,11 @@ expected-statuses = [400, 401, 404, 405, 413, 422, 504]
 
 
 class Result(NamedTuple):
-    """``cases`` is how many requests were made up and sent, ``alive`` whether the function's process stayed,
-    ``report`` what schemathesis wrote."""
+    """Of a run of schemathesis.
+
+    ``cases`` is how many requests were sent, ``alive`` whether the function's process still ran afterwards,
+    ``report`` what schemathesis wrote.
+    """
 
     cases: int
     passed: bool
@@ -100,6 +103,7 @@ def function() -> Iterator[tuple[str, subprocess.Popen[str]]]:
 
 
 def main() -> int:
+    """Prints the report; 1 when a check failed or the function's process ended."""
     parser = argparse.ArgumentParser(
         prog="python -m scripts.dev.schema_fuzz", description=__doc__.split("\n")[0]
     )

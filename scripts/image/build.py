@@ -13,7 +13,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from builder.config.load import load_config
 from builder.config.schema import BI_ENCODER, DEFAULT_CONFIG, Overrides
 from builder.config.source_spec import describe_source
 from builder.errors import BuildError
+from lambda_app import __version__
 from lambda_app.bundle import Bundle, verify_bundle
 from lambda_app.errors import BundleError
 from scripts.paths import ROOT
@@ -149,10 +149,9 @@ def build_command(environ: Mapping[str, str], held: Content, docker: str) -> lis
         # An empty value is a choice too: TORCH_INDEX_URL= takes PyTorch from pip's own index.
         if name in environ and (environ[name] or name == "TORCH_INDEX_URL"):
             command += ["--build-arg", f"{name}={environ[name]}"]
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     labels = {
-        "org.opencontainers.image.version": project["version"],
-        "org.opencontainers.image.base.name": environ.get("PYTHON_IMAGE") or "python:3.13-slim",
+        "org.opencontainers.image.version": __version__,
+        "org.opencontainers.image.base.name": environ.get("PYTHON_IMAGE") or _default_base(),
         f"{LABEL}models.version": environ.get("MODEL_VERSION") or DEFAULT_VERSION,
         **{LABEL + name: value for name, value in held.labels.items()},
     }
@@ -162,6 +161,16 @@ def build_command(environ: Mapping[str, str], held: Content, docker: str) -> lis
     for name, value in labels.items():
         command += ["--label", f"{name}={value}"]
     return [*command, *shlex.split(environ.get("IMAGE_FLAGS", "")), "."]
+
+
+def _default_base() -> str:
+    """Returns the base image that the Dockerfile names."""
+    found = re.search(
+        r"^ARG PYTHON_IMAGE=(\S+)", (ROOT / DOCKERFILE).read_text(encoding="utf-8"), re.MULTILINE
+    )
+    if found is None:
+        raise ImageError(f"{DOCKERFILE} names no PYTHON_IMAGE")
+    return found[1]
 
 
 def docker_program(environ: Mapping[str, str]) -> str:

@@ -336,7 +336,7 @@ def test_an_old_python_is_told(
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 8, 1))
     assert bootstrap.main(["build"]) == 1
-    assert "this is Python 3.8, and 3.11 to 3.13 are supported" in capsys.readouterr().err
+    assert "this is Python 3.8, and 3.11 to 3.14 are supported" in capsys.readouterr().err
     assert not empty_venv.exists()
 
 
