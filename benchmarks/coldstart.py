@@ -63,7 +63,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     by_name = {one.name: one for one in CONTENDERS}
     chosen = [by_name[name] for name in options.contenders or default_contenders()]
     # Warm, the image is the same function once more.
-    http = [one for one in chosen if one.door == "http" and not one.contained]
+    http = [one for one in chosen if one.source == "http" and not one.contained]
     return Plan(
         contenders=[] if options.only == "warm" else chosen,
         warm_contenders=[] if options.only == "cold" else [*http, *_fp32_beside(http)],

@@ -2,7 +2,7 @@
 
 Every variant is the function with one technique taken away, in a process of its own, interleaved over rounds:
 time from process start until init is done and until the first embedding over HTTP is answered, CPU time, and
-memory. There is no emulator here: what it adds is the same for all. ``--cold`` evicts the bundle from the
+memory. It runs without an emulator, which would add the same to all. ``--cold`` evicts the bundle from the
 page cache before each process and counts how much of it came back.
 """
 
@@ -18,65 +18,59 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.harness.artefacts import ensure
+from benchmarks.harness import artefacts, pagecache
 from benchmarks.harness.paths import cache
+from benchmarks.measure import workload
+from benchmarks.measure.technique_probe import Patch
 from scripts.paths import ROOT
 
 BUNDLE = "bundles/int8"
 
 
 class Variant(NamedTuple):
-    """A technique taken away: by Python that runs before the handler is imported, or by the environment."""
+    """A technique taken away: by patches of the start or of the packing of imports, or by the environment."""
 
     name: str
-    prelude: str = ""
+    patches: tuple[Patch, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    packing: tuple[Patch, ...] = ()
 
 
+PACKER = "scripts.image.pack_imports"
 VARIANTS = (
     Variant("all techniques"),
     Variant("without the import pack", environment=(("IMPORT_PACK", ""),)),
-    Variant("with the garbage collector during imports", "import gc; gc.disable = lambda: None"),
+    Variant(
+        "with docstrings in the import pack",
+        packing=(
+            Patch(PACKER, "DOCUMENTATION", "frozenset()"),
+            Patch(PACKER, "_WithoutDocstrings.visit", "lambda self, tree: tree"),
+        ),
+    ),
+    Variant("with TypedDicts in the import pack", packing=(Patch(PACKER, "TYPED_DICTS", "frozenset()"),)),
+    Variant("with the garbage collector during imports", (Patch("gc", "disable", "lambda: None"),)),
     Variant("with BLAS threads", environment=(("OPENBLAS_NUM_THREADS", str(os.cpu_count() or 1)),)),
     Variant("with the search for pydantic plugins", environment=(("PYDANTIC_DISABLE_PLUGINS", ""),)),
     Variant(
         "with all that FastAPI imports",
-        "from contextlib import nullcontext\n"
-        "import lambda_app.coldstart.lazy_modules\n"
-        "lambda_app.coldstart.lazy_modules.stand_ins = lambda *modules: nullcontext()",
+        (
+            Patch(
+                "lambda_app.coldstart.lazy_modules",
+                "stand_ins",
+                "lambda *modules: __import__('contextlib').nullcontext()",
+            ),
+        ),
     ),
     Variant(
         "with weights repacked by onnxruntime",
-        "from lambda_app.models.registry import Runtime\nRuntime._prepack = property(lambda self: True)",
+        (Patch("lambda_app.models.registry", "Runtime._prepack", "property(lambda self: True)"),),
     ),
+    Variant("without read-ahead", (Patch("lambda_app.models.registry", "read_ahead", "lambda model: None"),)),
     Variant(
-        "without read-ahead", "import lambda_app.models.registry as r; r.read_ahead = lambda model: None"
+        "without marking tables as randomly read",
+        (Patch("mmap", "MADV_RANDOM", "importlib.import_module('mmap').MADV_NORMAL"),),
     ),
-    Variant("without marking tables as randomly read", "import mmap; mmap.MADV_RANDOM = mmap.MADV_NORMAL"),
 )
-
-# What each process runs; its one line of output is its figures.
-PROBE = """
-import json, os, sys, time
-{prelude}
-import lambda_app.handler as module
-from lambda_app.coldstart.clock import process_started
-from tests.support.fakes import Context, http_v2
-started = process_started()
-ready = time.monotonic() - started
-answer = module.handler(http_v2("/v1/embeddings", {{"input": "What does a cold start cost?"}}), Context())
-assert answer["statusCode"] == 200, answer
-first = time.monotonic() - started
-answer = module.handler(http_v2("/v1/rerank", {{"query": "cold start", "documents": ["a", "b"]}}), Context())
-assert answer["statusCode"] == 200, answer
-memory = {{}}
-for line in open("/proc/self/smaps_rollup"):
-    name, _, value = line.partition(":")
-    if name in ("Rss", "Anonymous"):
-        memory[name] = int(value.split()[0]) / 1024
-print(json.dumps({{"ready": ready, "first embedding": first, "CPU": time.process_time(),
-    "resident": memory["Rss"], "anonymous": memory["Anonymous"]}}))
-"""
 UNITS = {
     "ready": "ms",
     "first embedding": "ms",
@@ -88,12 +82,14 @@ UNITS = {
 
 
 def measure(variant: Variant, bundle: Path, pack: Path, cpus: set[int], *, cold: bool) -> dict[str, float]:
-    """One process' figures: seconds, megabytes, and percent of the bundle's bytes."""
-    from benchmarks.harness.pagecache import evict, resident_bytes
+    """Returns the figures of one process: seconds, megabytes, and percent of the bundle's bytes.
 
+    Raises:
+        subprocess.CalledProcessError: it failed, or a patch does not fit the code.
+    """
     files = [path for path in bundle.rglob("*") if path.is_file()]
     if cold:
-        evict(files)
+        pagecache.evict(files)
     environment = {
         "PATH": os.defpath,
         "MODEL_DIR": str(bundle),
@@ -101,40 +97,61 @@ def measure(variant: Variant, bundle: Path, pack: Path, cpus: set[int], *, cold:
         "LOG_LEVEL": "ERROR",
         **dict(variant.environment),
     }
-    command = [sys.executable, "-c", PROBE.format(prelude=variant.prelude)]
+    embed = workload.embed_event(["What does a cold start cost?"])
+    arguments = (
+        [tuple(patch) for patch in variant.patches],
+        dict(embed),
+        dict(workload.rerank_event("cold start", ["a", "b"])),
+    )
     result = subprocess.run(
-        command,
+        [sys.executable, "-c", f"from benchmarks.measure.technique_probe import main; main(*{arguments!r})"],
         cwd=ROOT,
         env=environment,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
         check=True,
         preexec_fn=lambda: os.sched_setaffinity(0, cpus),
     )
     figures: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
     if cold:
-        figures["read"] = 100 * resident_bytes(files) / sum(path.stat().st_size for path in files)
+        figures["read"] = 100 * pagecache.resident_bytes(files) / pagecache.total_bytes(files)
     return figures
 
 
+def write_pack(variant: Variant, directory: Path) -> Path:
+    """Writes the import pack of a variant into a directory, unless an equal one is there; returns its path.
+
+    Raises:
+        subprocess.CalledProcessError: it failed, or a patch does not fit the code.
+    """
+    packing = [tuple(patch) for patch in variant.packing]
+    pack = directory / f"{VARIANTS.index(variant) if packing else 0}.pack"
+    if not pack.exists():
+        # The packer packs what is imported after it: it comes first, and patches after it.
+        script = (
+            f"from {PACKER} import main; from benchmarks.measure.technique_probe import apply; "
+            f"apply({packing!r}); raise SystemExit(main([{str(pack)!r}]))"
+        )
+        subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return pack
+
+
 def main() -> int:
-    """Measures a start without each technique in turn."""
+    """Measures all variants and prints the table."""
     parser = argparse.ArgumentParser(description="What each technique of the cold start gives.")
     parser.add_argument("--rounds", type=int, default=7, help="processes of each variant (default 7)")
     parser.add_argument("--cpus", type=int, default=2, help="CPUs that a process may use (default 2)")
     parser.add_argument("--cold", action="store_true", help="evict the bundle from the page cache each time")
     options = parser.parse_args()
-    ensure([BUNDLE])
+    artefacts.ensure([BUNDLE])
     bundle = cache() / BUNDLE
     cpus = set(sorted(os.sched_getaffinity(0))[: options.cpus])
     samples: dict[str, list[dict[str, float]]] = {variant.name: [] for variant in VARIANTS}
     with tempfile.TemporaryDirectory() as directory:
-        pack = Path(directory) / "imports.pack"
-        packer = [sys.executable, "scripts/image/pack_imports.py", str(pack)]
-        subprocess.run(packer, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        packs = {variant.name: write_pack(variant, Path(directory)) for variant in VARIANTS}
         for number in range(options.rounds + 1):
             for variant in VARIANTS:
-                figures = measure(variant, bundle, pack, cpus, cold=options.cold)
+                figures = measure(variant, bundle, packs[variant.name], cpus, cold=options.cold)
                 # The first round fills caches, and is not counted.
                 if number:
                     samples[variant.name].append(figures)

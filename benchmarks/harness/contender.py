@@ -28,10 +28,10 @@ TORCH_MODELS = (f"models/{EMBEDDER}", f"models/{RERANKER}")
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One program whose cold start is measured.
+    """One function to measure.
 
-    ``artefacts`` are names of ``benchmarks.harness.prepare``. ``door`` is ``http``, ``direct`` (no web layer)
-    or ``none`` (a plain process). ``about`` is for the tables' legend.
+    ``artefacts`` are names of ``benchmarks.harness.artefacts``. ``source`` is where its events come from:
+    ``http``, ``direct`` (no web layer) or ``none`` (a plain process). ``about`` is for the tables' legend.
     """
 
     name: str
@@ -39,15 +39,15 @@ class Contender:
     environment: str
     artefacts: tuple[str, ...]
     handler: str = OUR_HANDLER
-    door: str = "http"
+    source: str = "http"
     reranks: bool = True
     variables: Mapping[str, str] = field(default_factory=dict)
     batch_sizes: tuple[int | None, ...] = (None,)
 
     @property
     def ours(self) -> bool:
-        """Returns whether it is this function."""
-        return self.handler == OUR_HANDLER and self.door != "none"
+        """Whether it is this function."""
+        return self.handler == OUR_HANDLER and self.source != "none"
 
     @property
     def task(self) -> Path:
@@ -78,7 +78,7 @@ class Contender:
         """What its image would add to its base: packages, code, models."""
         if self.contained:
             return self._layers()[0]
-        code = [] if self.door == "none" else [self.task]
+        code = [] if self.source == "none" else [self.task]
         pack = [import_pack()] if self.ours else []
         return [environments.site_packages(self.environment), *code, *pack, *self.model_paths]
 
@@ -100,7 +100,7 @@ CONTENDERS = (
     Contender("ours", "this function, INT8, over HTTP", RUNTIME, ("bundles/int8",)),
     Contender(
         "ours-pipeline", "this function with PRELOAD=embedding, direct events, no web layer", RUNTIME,
-        ("bundles/int8",), door="direct", reranks=False, variables={"PRELOAD": "embedding"},
+        ("bundles/int8",), source="direct", reranks=False, variables={"PRELOAD": "embedding"},
     ),
     Contender(
         "ours-image", "its image in a read-only container, 1,769 MB for each CPU as on Lambda", IMAGE,
@@ -128,7 +128,7 @@ CONTENDERS = (
     ),
     Contender(
         "floor", "a plain process: onnxruntime, mapped INT8 embedder, one inference, no tokenizer", RUNTIME,
-        ("bundles/int8",), door="none", reranks=False,
+        ("bundles/int8",), source="none", reranks=False,
     ),
 )  # fmt: skip
 # Only for warm figures: the same function on FP32 weights.
@@ -165,7 +165,7 @@ def lay_out(contender: Contender) -> None:
     if contender.ours:
         command = [str(python), str(ROOT / "scripts" / "image" / "pack_imports.py"), str(import_pack())]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    if contender.door == "none":
+    if contender.source == "none":
         _write_floor_plan(contender)
 
 

@@ -115,7 +115,7 @@ def cold_start(contender: Contender, cpus: int, cache: Cache) -> Sample:
         pagecache.evict(contender.interpreter_files())
         before = (pagecache.evict(models), pagecache.evict(code))
     try:
-        run = _run_floor if contender.door == "none" else _run
+        run = _run_floor if contender.source == "none" else _run
         sample = run(contender, cpus, cache)
     except (ContainerError, workload.WrongAnswerError, OSError) as error:
         raise RunError(f"{contender.name}: {error}") from error
@@ -142,7 +142,7 @@ _COLD_ONLY = {"models_read", "code_read", "residue"}
 
 def _run(contender: Contender, cpus: int, cache: Cache) -> Sample:
     text = workload.FIRST_TEXT
-    direct = contender.door == "direct"
+    direct = contender.source == "direct"
     with _function(contender, cpus) as function:
         embedded = function.ask(
             workload.direct_embed_event([text]) if direct else workload.embed_event([text])

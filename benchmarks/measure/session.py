@@ -64,7 +64,7 @@ def measure(plan: Plan) -> Results:
     return Results(
         facts=facts | {"seconds": round(time.time() - facts["began"]), "load_at_end": os.getloadavg()[0]},
         about={one.name: one.about for one in everyone},
-        sizes={one.name: _size(one) for one in everyone if one.door != "none"},
+        sizes={one.name: _size(one) for one in everyone if one.source != "none"},
         samples=samples,
         warm=warmed,
     )
@@ -99,7 +99,7 @@ def _provide(contenders: Sequence[Contender]) -> None:
         images.ensure(IMAGE_NAME)
     done: set[Path] = set()
     for one in outside:
-        if one.task not in done or one.door == "none":
+        if one.task not in done or one.source == "none":
             lay_out(one)
             done.add(one.task)
 
