@@ -56,14 +56,14 @@ VARIANTS = (
         (
             Patch(
                 "lambda_app.coldstart.lazy_modules",
-                "stand_ins",
+                "lazy_modules",
                 "lambda *modules: __import__('contextlib').nullcontext()",
             ),
         ),
     ),
     Variant(
         "with weights repacked by onnxruntime",
-        (Patch("lambda_app.models.registry", "Runtime._prepack", "property(lambda self: True)"),),
+        (Patch("lambda_app.models.registry", "ModelRegistry._prepack", "property(lambda self: True)"),),
     ),
     Variant("without read-ahead", (Patch("lambda_app.models.registry", "read_ahead", "lambda model: None"),)),
     Variant(

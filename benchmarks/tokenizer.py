@@ -28,7 +28,8 @@ from tokenizers import Tokenizer as LibraryTokenizer
 from benchmarks.harness.synthetic_tokenizer import synthetic_specification
 from benchmarks.measure.tokenizer_opening import CompiledTokenizer
 from builder.tokenizer.compile import compile_tokenizer
-from lambda_app.models.tokenizer.tokenizer import Tokenizer, load_tokenizer
+from lambda_app.models.tokenizer import load_tokenizer
+from lambda_app.models.tokenizer.tokenizer import Tokenizer
 
 _ROUNDS = 31
 _CHECKED_TEXTS = 60

@@ -131,7 +131,7 @@ def write_manifest(
     manifest: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "build": dict(build),
-        "models": {model.role: _entry(model) for model in models},
+        "models": {model.task: _entry(model) for model in models},
         "rerank_kind": rerank_kind,
     }
     manifest["checksum"] = checksum(manifest)
@@ -142,7 +142,7 @@ def write_manifest(
 
 def _entry(model: ModelInfo) -> dict[str, Any]:
     entry = model._asdict()
-    del entry["role"], entry["directory"]  # the key says the one, the place of the manifest the other
+    del entry["task"], entry["directory"]  # the key says the one, the place of the manifest the other
     entry["quantization"] = model.quantization._asdict()
     entry["files"] = [file._asdict() for file in model.files]
     return entry

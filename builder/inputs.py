@@ -13,7 +13,7 @@ from builder.config.schema import BuildConfig, EmbeddingConfig, RerankerConfig
 from builder.progress import Progress
 from builder.sources.fetch import fetch
 from builder.sources.files import ModelFiles
-from lambda_app.bundle import Role
+from lambda_app.bundle import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class ModelInput:
     The configuration has the prompts that the model declares where the config names none.
     """
 
-    role: Role
+    role: Task
     config: EmbeddingConfig | RerankerConfig
     files: ModelFiles
     architecture: Architecture

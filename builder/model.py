@@ -81,7 +81,7 @@ def build_model(
         tokenizer = compile_tokenizer(source.files.directory / "tokenizer.json", directory)
     prompts = (source.config.prompts if isinstance(source.config, EmbeddingConfig) else None) or {}
     info = ModelInfo(
-        role=role,
+        task=role,
         directory=directory,
         id=source.config.id,
         source=source.files.record(),

@@ -54,7 +54,7 @@ def build(
     with staged(out) as stage:
         built = [build_model(one, config, stage, progress, exports) for one in inputs]
         facts = _facts(config, epoch)
-        assignments = {one.info.role: dict(one.assignment) for one in built if one.assignment is not None}
+        assignments = {one.info.task: dict(one.assignment) for one in built if one.assignment is not None}
         if assignments:
             facts["mixed"] = assignments
         write_manifest(stage, facts, [one.info for one in built], config.rerank_kind)
@@ -75,22 +75,22 @@ def _gate(
     evaluation: Evaluation | None,
 ) -> BuiltModel:
     model, directory = built.info, source.files.directory
-    with progress.step(f"{model.role}: parity"):
-        if model.role == "embedding":
+    with progress.step(f"{model.task}: parity"):
+        if model.task == "embedding":
             report = parity.check_embedder(model, directory, config.thresholds.embedding, evaluation)
         else:
             report = parity.check_reranker(model, directory, config.thresholds.reranker, evaluation)
     gc.collect()
-    with progress.step(f"{model.role}: other CPUs"):
-        thresholds = config.thresholds.embedding if model.role == "embedding" else config.thresholds.reranker
+    with progress.step(f"{model.task}: other CPUs"):
+        thresholds = config.thresholds.embedding if model.task == "embedding" else config.thresholds.reranker
         checked, cpus, failures = check_instruction_sets(model, config.arch, config.emulation, thresholds)
     model = model._replace(quantization=model.quantization._replace(instruction_sets=checked))
     failures = [*report["failures"], *failures]
     report = {**report, "cpus": cpus, "passed": not failures, "failures": failures}
     if "skipped" in (emulation := cpus.get("emulation", {})):
-        progress.note(f"{model.role}: not checked on an emulated CPU: {emulation['skipped']}")
+        progress.note(f"{model.task}: not checked on an emulated CPU: {emulation['skipped']}")
     if not report["passed"]:
-        message = f"the {model.role} model {model.id} ({model.quantization.scheme}): " + "; ".join(
+        message = f"the {model.task} model {model.id} ({model.quantization.scheme}): " + "; ".join(
             report["failures"]
         )
         if config.parity == "fail":

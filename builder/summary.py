@@ -19,7 +19,7 @@ def summary(built: Sequence[BuiltModel], progress: Progress) -> str:
         size = sum(file.bytes for file in model.files)
         sizes.append(
             (
-                f"{model.role}: {model.id}",
+                f"{model.task}: {model.id}",
                 f"{model.quantization.scheme} ({model.quantization.weight_bits} bits)",
                 megabytes(one.source_bytes),
                 megabytes(size),
@@ -27,7 +27,7 @@ def summary(built: Sequence[BuiltModel], progress: Progress) -> str:
                 model.tokenizer_kind,
             )
         )
-        figures.extend(report_rows(model.role, model.parity))
+        figures.extend(report_rows(model.task, model.parity))
     steps: list[Sequence[str]] = [
         ("step", "seconds"),
         *((name, f"{seconds:.1f}") for name, seconds in progress.seconds.items()),
@@ -35,5 +35,5 @@ def summary(built: Sequence[BuiltModel], progress: Progress) -> str:
     steps.append(("total", f"{sum(progress.seconds.values()):.1f}"))
     tables = [sizes, figures, steps] if len(figures) > 1 else [sizes, steps]
     parts = [table(rows) for rows in tables]
-    parts += [replay(one.info.role, one.assignment) for one in built if one.assignment is not None]
+    parts += [replay(one.info.task, one.assignment) for one in built if one.assignment is not None]
     return "\n\n".join(parts) + "\n"

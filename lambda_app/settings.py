@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple, cast
 
 from lambda_app.errors import ConfigurationError
 
-ModelRole = Literal["embedding", "reranker"]
+ModelTask = Literal["embedding", "reranker"]
 Preloadable = Literal["embedding", "reranker", "http"]
 
-MODEL_ROLES: tuple[ModelRole, ...] = ("embedding", "reranker")
+MODEL_TASKS: tuple[ModelTask, ...] = ("embedding", "reranker")
 PRELOADABLE: tuple[Preloadable, ...] = ("embedding", "reranker", "http")
 LOG_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 # Values of AWS_LAMBDA_INITIALIZATION_TYPE under which init happens ahead of traffic.
@@ -35,7 +35,7 @@ class Settings(NamedTuple):
     model_dir: Path
     bundle_url: str | None
     temporary: Path
-    models: frozenset[ModelRole] | None
+    models: frozenset[ModelTask] | None
     preload: frozenset[Preloadable]
     threads: int | None
     memory_mb: int | None
@@ -56,13 +56,13 @@ class Settings(NamedTuple):
         Raises:
             ConfigurationError: naming the variable and the values it may have.
         """
-        models = _choices(environ, "MODELS", MODEL_ROLES)
+        models = _choices(environ, "MODELS", MODEL_TASKS)
         preload = _choices(environ, "PRELOAD", PRELOADABLE)
         return cls(
             model_dir=Path(environ.get("MODEL_DIR") or DEFAULT_MODEL_DIR),
             bundle_url=_bundle_url(environ),
             temporary=Path(environ.get("TMPDIR") or "/tmp"),  # noqa: S108 (all that Lambda lets be written)
-            models=cast("frozenset[ModelRole] | None", models or None),
+            models=cast("frozenset[ModelTask] | None", models or None),
             preload=cast("frozenset[Preloadable]", frozenset(PRELOADABLE) if preload is None else preload),
             threads=_integer(environ, "INFERENCE_THREADS", 1, 64),
             memory_mb=_integer(environ, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 1, 1_000_000),

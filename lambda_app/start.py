@@ -11,7 +11,7 @@ from lambda_app.coldstart.logs import JsonLog
 from lambda_app.cpu import cpu_features, is_checked
 from lambda_app.dispatch import Dispatcher
 from lambda_app.errors import LambdaAppError
-from lambda_app.models.registry import Runtime
+from lambda_app.models.registry import ModelRegistry
 from lambda_app.service.service import Service
 from lambda_app.settings import LOG_LEVELS, SNAP_START, Settings
 
@@ -47,7 +47,7 @@ def _start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
             _install_import_pack(settings.import_pack, log)
         if settings.bundle_url is not None:
             settings = _with_fetched_bundle(settings, settings.bundle_url, clock, log)
-        runtime = Runtime(settings, clock)
+        runtime = ModelRegistry(settings, clock)
         dispatcher = Dispatcher(Service(runtime), settings, log, clock)
         runtime.preload()
         if "http" in settings.preload:
@@ -65,11 +65,11 @@ def _start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
     return dispatcher
 
 
-def _compare_cpu(runtime: Runtime, log: JsonLog) -> None:
+def _compare_cpu(runtime: ModelRegistry, log: JsonLog) -> None:
     """Warns of models whose answers were not checked for the integer kernels of this CPU: they may differ."""
     features = cpu_features()
     unchecked = {
-        model.role: model.quantization.instruction_sets
+        model.task: model.quantization.instruction_sets
         for model in runtime.bundle.models()
         if not is_checked(model.quantization.instruction_sets, features)
     }

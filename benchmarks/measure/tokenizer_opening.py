@@ -46,7 +46,7 @@ def _open_compiled(directory: Path) -> Callable[[], Callable[[str], object]]:
     import numpy as np  # noqa: F401
 
     import lambda_app.models.tokenizer.unigram  # noqa: F401
-    from lambda_app.models.tokenizer.tokenizer import load_tokenizer
+    from lambda_app.models.tokenizer import load_tokenizer
 
     def open_() -> Callable[[str], object]:
         tokenizer = load_tokenizer(CompiledTokenizer(directory))

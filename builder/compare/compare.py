@@ -133,10 +133,10 @@ def _build(
             raise full from error
         return _failed(entry, error, progress)
     for one in built:
-        entry["models"][one.info.role] = _facts(one.info)
+        entry["models"][one.info.task] = _facts(one.info)
         if one.assignment is not None:
-            entry["models"][one.info.role]["assignment"] = dict(one.assignment)
-    missed = [f"{one.info.role}: {line}" for one in built for line in one.info.parity["failures"]]
+            entry["models"][one.info.task]["assignment"] = dict(one.assignment)
+    missed = [f"{one.info.task}: {line}" for one in built for line in one.info.parity["failures"]]
     if missed:
         entry.update(status="missed", code="parity_failed", reason="; ".join(missed))
     return entry

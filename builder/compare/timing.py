@@ -23,7 +23,8 @@ from lambda_app.bundle import Bundle, ModelInfo
 from lambda_app.limits import BATCH_TOKENS
 from lambda_app.models.inference import run_encodings
 from lambda_app.models.session import Session, open_session
-from lambda_app.models.tokenizer.tokenizer import Encoding, load_tokenizer
+from lambda_app.models.tokenizer import load_tokenizer
+from lambda_app.models.tokenizer.tokenizer import Encoding
 
 # Texts, and tokens of each.
 SHAPES = ((1, 16), (1, 128), (16, 128))

@@ -17,13 +17,13 @@ from optimum.exporters.onnx import onnx_export_from_model
 
 from builder.errors import ExportError
 from builder.graph.head import DenseLayer, add_head, initializer
-from lambda_app.bundle import Role
+from lambda_app.bundle import Task
 
 LOGIT_OUTPUT = "logit"
-_TASKS: dict[Role, str] = {"embedding": "feature-extraction", "reranker": "text-classification"}
+_TASKS: dict[Task, str] = {"embedding": "feature-extraction", "reranker": "text-classification"}
 
 
-def export_model(torch_model: Any, role: Role, work: Path) -> Path:
+def export_model(torch_model: Any, role: Task, work: Path) -> Path:
     """Exports a PyTorch model with optimum, and returns the ONNX file, as optimum leaves it.
 
     Raises:
@@ -43,7 +43,7 @@ def export_model(torch_model: Any, role: Role, work: Path) -> Path:
 
 
 def finish_graph(
-    path: Path, role: Role, pooling: str | None, hidden_size: int, dense: Sequence[DenseLayer] = ()
+    path: Path, role: Task, pooling: str | None, hidden_size: int, dense: Sequence[DenseLayer] = ()
 ) -> ModelProto:
     """Reads an exported graph and gives it the form that the function expects; its file is removed.
 

@@ -17,12 +17,12 @@ from builder.checks.modules import read_modules
 from builder.errors import ExportError, ModelMismatchError
 from builder.graph.head import DenseLayer
 from builder.sources.files import WEIGHTS
-from lambda_app.bundle import Role
+from lambda_app.bundle import Task
 
 BATCH = 16
 
 # A checkpoint may lack these because nothing here uses them; anything else missing would be random numbers.
-_UNUSED: dict[Role, tuple[str, ...]] = {
+_UNUSED: dict[Task, tuple[str, ...]] = {
     "embedding": ("pooler.", "position_ids"),
     "reranker": ("position_ids",),
 }
@@ -35,7 +35,7 @@ _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-def load_torch_model(directory: Path, role: Role) -> Any:
+def load_torch_model(directory: Path, role: Task) -> Any:
     """The model of a Hugging Face directory in FP32, from safetensors only and without remote code.
 
     Raises:

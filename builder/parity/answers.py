@@ -26,7 +26,7 @@ RANKINGS = 2
 
 def answers(model: ModelInfo) -> NDArray[np.float32]:
     """Vectors (texts, dimensions) of an embedder, or logits (pairs,) of a cross-encoder."""
-    if model.role == "embedding":
+    if model.task == "embedding":
         sentences = load_sentences()
         texts = sentences[:: -(-len(sentences) // TEXTS)]
         return Embedder.open(model, threads=1).embed(texts, "passage").vectors

@@ -58,7 +58,7 @@ def emulated_answers(model: ModelInfo, arch: Arch, environ: Mapping[str, str]) -
     command, extra = _command(cpu, arch, environ)
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory) / "answers.npy"
-        arguments = ["-m", "builder.parity.answers", str(model.directory.parent), model.role, str(out)]
+        arguments = ["-m", "builder.parity.answers", str(model.directory.parent), model.task, str(out)]
         try:
             done = subprocess.run(
                 [*command, *arguments],

@@ -189,7 +189,7 @@ def _finish(
 
 def _reference(model: ModelInfo, source: Path) -> Reference:
     return Reference(
-        load_torch_model(source, model.role),
+        load_torch_model(source, model.task),
         source / "tokenizer.json",
         max_tokens=model.max_tokens,
         pad_token_id=model.pad_token_id,

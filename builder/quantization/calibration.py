@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from tokenizers import Tokenizer
 
-from lambda_app.bundle import Role
+from lambda_app.bundle import Task
 
 TEXTS = Path(__file__).parents[1] / "data" / "calibration_texts.tsv"
 # About what the function runs at once; dynamic quantization takes its range over such a batch.
@@ -57,7 +57,7 @@ def calibration_texts() -> list[str]:
 
 
 def calibration_batches(
-    tokenizer_json: Path, role: Role, *, prompts: Sequence[str], max_tokens: int, pad_token_id: int
+    tokenizer_json: Path, role: Task, *, prompts: Sequence[str], max_tokens: int, pad_token_id: int
 ) -> list[Batch]:
     """Returns the calibration texts as a model takes them.
 

@@ -13,12 +13,11 @@ from tokenizers import Tokenizer as LibraryTokenizer
 from builder.tokenizer.control_tokens import reads_control_tokens, with_control_tokens_hidden
 from builder.tokenizer.unigram import unigram_obstacle, write_unigram
 from builder.tokenizer.wordpiece import wordpiece_obstacle, write_wordpiece
-from lambda_app.bundle import TokenizerKind
-from lambda_app.models.tokenizer.templates import parse_frames
-from lambda_app.models.tokenizer.tokenizer import TOKENIZER_JSON, WORDPIECE_JSON
-from lambda_app.models.tokenizer.vocabulary import PIECES_TABLE, PIECES_TRIE
+from lambda_app.bundle import TOKENIZER_JSON, WORDPIECE_JSON, TokenizerKind
+from lambda_app.models.tokenizer.templates import parse_templates
+from lambda_app.models.tokenizer.vocabulary import TABLE_FILE, TRIE_FILE
 
-_COMPILED = (PIECES_TRIE, PIECES_TABLE, WORDPIECE_JSON)
+_COMPILED = (TRIE_FILE, TABLE_FILE, WORDPIECE_JSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +37,12 @@ def compile_tokenizer(source_tokenizer_json: Path, out_dir: Path) -> CompileResu
     Unigram: there it is without its vocabulary, which is most of 17 MB in XLM-R's.
 
     Raises:
-        ValueError: the runtime could not open the tokenizer, compiled or not (see ``parse_frames``).
+        ValueError: the runtime could not open the tokenizer, compiled or not (see ``parse_templates``).
     """
     library = LibraryTokenizer.from_file(str(source_tokenizer_json))
     specification: dict[str, Any] = json.loads(library.to_str())
     specification["truncation"] = specification["padding"] = None
-    parse_frames(specification["post_processor"])
+    parse_templates(specification["post_processor"])
     out_dir.mkdir(parents=True, exist_ok=True)
     for name in _COMPILED:
         (out_dir / name).unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer as LibraryTokenizer
 from builder.tokenizer.control_tokens import UNMATCHABLE, control_pieces
 from lambda_app.models.tokenizer.pretokenize import splits_whitespace
 from lambda_app.models.tokenizer.unigram import RECORD, TRAILER
-from lambda_app.models.tokenizer.vocabulary import PIECES_TABLE, PIECES_TRIE
+from lambda_app.models.tokenizer.vocabulary import TABLE_FILE, TRIE_FILE
 
 _UNKNOWN_PENALTY = 10.0  # kUnkPenalty, unigram_model.cc of sentencepiece
 
@@ -58,8 +58,8 @@ def write_unigram(specification: Mapping[str, Any], out_dir: Path) -> dict[str, 
     table[-TRAILER] = (unknown_score, specification["model"]["unk_id"])
     table[-2] = (0.0, max(map(len, pieces), default=1))
     table[-1] = (0.0, _plain_ascii(specification))
-    trie.save(str(out_dir / PIECES_TRIE))
-    np.save(out_dir / PIECES_TABLE, table, allow_pickle=False)
+    trie.save(str(out_dir / TRIE_FILE))
+    np.save(out_dir / TABLE_FILE, table, allow_pickle=False)
     model = specification["model"]
     unknown = vocabulary[model["unk_id"]][0]
     return {**specification, "model": {**model, "vocab": [[unknown, 0.0]], "unk_id": 0}}

@@ -9,7 +9,8 @@ from pathlib import Path
 from tokenizers import Tokenizer as LibraryTokenizer
 
 from builder.tokenizer.control_tokens import control_pieces, with_control_tokens_hidden
-from lambda_app.models.tokenizer.tokenizer import Encoding, Tokenizer, TokenizerFiles, load_tokenizer
+from lambda_app.models.tokenizer.load import TokenizerFiles, load_tokenizer
+from lambda_app.models.tokenizer.tokenizer import Encoding, Tokenizer
 
 _CHUNK = 64
 # Tokens of text, in turn for each chunk, next to the full length.

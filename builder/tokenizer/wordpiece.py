@@ -15,9 +15,9 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from builder.tokenizer.control_tokens import control_pieces
+from lambda_app.bundle import WORDPIECE_JSON
 from lambda_app.models.tokenizer.pretokenize import ascii_words
-from lambda_app.models.tokenizer.tokenizer import WORDPIECE_JSON
-from lambda_app.models.tokenizer.vocabulary import PIECES_TABLE, PIECES_TRIE
+from lambda_app.models.tokenizer.vocabulary import TABLE_FILE, TRIE_FILE
 from lambda_app.models.tokenizer.wordpiece import RECORD
 
 _BLOCK = 1 << 12
@@ -55,8 +55,8 @@ def write_wordpiece(specification: Mapping[str, Any], out_dir: Path) -> None:
     table = np.zeros(len(trie), dtype=RECORD)
     for piece, id_ in pieces.items():
         table[trie.key_id(piece)] = id_
-    trie.save(str(out_dir / PIECES_TRIE))
-    np.save(out_dir / PIECES_TABLE, table, allow_pickle=False)
+    trie.save(str(out_dir / TRIE_FILE))
+    np.save(out_dir / TABLE_FILE, table, allow_pickle=False)
     description = {
         "post_processor": specification["post_processor"],
         "normalizer": normalizer,

@@ -20,8 +20,11 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 GRAPH = "model.onnx"
 WEIGHTS = "model.bin"
+TOKENIZER_JSON = "tokenizer.json"
+WORDPIECE_JSON = "wordpiece.json"
+"""Beside a compiled WordPiece vocabulary: what else is needed of ``tokenizer.json``."""
 
-Role = Literal["embedding", "reranker"]
+Task = Literal["embedding", "reranker"]
 RerankKind = Literal["cross-encoder", "bi-encoder"]
 TokenizerKind = Literal["library", "unigram", "wordpiece"]
 
@@ -70,7 +73,7 @@ class ModelInfo(NamedTuple):
     (``sigmoid`` or ``identity``, applied by the function to the graph's logit).
     """
 
-    role: Role
+    task: Task
     directory: Path
     id: str
     source: Mapping[str, Any]
@@ -119,7 +122,7 @@ class Bundle(NamedTuple):
         """
         root = Path(directory)
         manifest = read_manifest(root)
-        models = {role: _model_info(root, role, entry) for role, entry in manifest["models"].items()}
+        models = {task: _model_info(root, task, entry) for task, entry in manifest["models"].items()}
         for model in models.values():
             for file in model.files:
                 _check_size(root, file)
@@ -206,14 +209,14 @@ def _check_hash(root: Path, file: BundleFile) -> None:
         )
 
 
-def _model_info(root: Path, role: str, entry: Mapping[str, Any]) -> ModelInfo:
+def _model_info(root: Path, task: str, entry: Mapping[str, Any]) -> ModelInfo:
     try:
         fields = dict(entry)
         quantization = dict(fields.pop("quantization"))
         quantization["instruction_sets"] = tuple(quantization["instruction_sets"])
         return ModelInfo(
-            role=role,  # type: ignore[arg-type]  # the checksum vouches for the value
-            directory=root / role,
+            task=task,  # type: ignore[arg-type]  # the checksum vouches for the value
+            directory=root / task,
             quantization=Quantization(**quantization),
             matryoshka=tuple(fields.pop("matryoshka")),
             inputs=tuple(fields.pop("inputs")),
@@ -226,5 +229,5 @@ def _model_info(root: Path, role: str, entry: Mapping[str, Any]) -> ModelInfo:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(
-            f"{root / MANIFEST}: the entry of the {role} model is incomplete ({error})"
+            f"{root / MANIFEST}: the entry of the {task} model is incomplete ({error})"
         ) from error

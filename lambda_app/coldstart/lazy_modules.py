@@ -1,7 +1,7 @@
 """Modules that a library imports for what nobody here asks of it, put off until somebody does.
 
 A cold start pays for every module that is imported, and a web framework imports its security schemes, its
-models of the OpenAPI document and its telemetry before anyone uses them. Inside :func:`stand_ins` such
+models of the OpenAPI document and its telemetry before anyone uses them. Inside :func:`lazy_modules` such
 modules are replaced by ones that make up whatever name is taken from them: an object that imports the real
 module when it is called, subclassed, asked for an attribute, or for its instances. Only annotations get by
 without.
@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, Union
 
 
-class StandIn:
+class LazyObject:
     """In place of one name of a module; everything but its being passed around goes to the real one."""
 
     def __init__(self, module: str, name: str) -> None:
@@ -25,7 +25,7 @@ class StandIn:
 
     def __real(self) -> Any:
         module, name = self.__place
-        if isinstance(sys.modules.get(module), _Module):
+        if isinstance(sys.modules.get(module), LazyModule):
             del sys.modules[module]
         return getattr(import_module(module), name)
 
@@ -57,17 +57,17 @@ class StandIn:
         return Union[other, self]  # noqa: UP007
 
 
-class _Module(ModuleType):
-    def __getattr__(self, name: str) -> StandIn:
+class LazyModule(ModuleType):
+    def __getattr__(self, name: str) -> LazyObject:
         if name.startswith("__"):
             raise AttributeError(name)
-        return StandIn(self.__name__, name)
+        return LazyObject(self.__name__, name)
 
 
 @contextmanager
-def stand_ins(*modules: str) -> Iterator[None]:
+def lazy_modules(*modules: str) -> Iterator[None]:
     """Modules that were imported before stay as they are; imports after the end get the real ones."""
-    placed = [_Module(name) for name in modules if name not in sys.modules]
+    placed = [LazyModule(name) for name in modules if name not in sys.modules]
     sys.modules.update((module.__name__, module) for module in placed)
     try:
         yield

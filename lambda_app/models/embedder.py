@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lambda_app.bundle import ModelInfo
     from lambda_app.models.session import Session
-    from lambda_app.models.tokenizer.tokenizer import Side, Token, Tokenizer
+    from lambda_app.models.tokenizer.tokenizer import TruncationSide, Token, Tokenizer
 
 InputType = Literal["query", "passage", "none"]
 
@@ -38,16 +38,16 @@ class Embedder:
         self._batch_tokens = batch_tokens
 
     @classmethod
-    def open(cls, model: ModelInfo, *, threads: int, prepack: bool | None = None) -> Embedder:
+    def open(cls, model: ModelInfo, *, threads: int) -> Embedder:
         """Opens tokenizer and session of the bundle's embedding model.
 
         Raises:
             BundleError: a file of the model cannot be used.
         """
         from lambda_app.models.session import open_session
-        from lambda_app.models.tokenizer.tokenizer import load_tokenizer
+        from lambda_app.models.tokenizer import load_tokenizer
 
-        return cls(model, open_session(model, threads=threads, prepack=prepack), load_tokenizer(model))
+        return cls(model, open_session(model, threads=threads), load_tokenizer(model))
 
     def warm(self) -> None:
         """Runs one short inference, so that the next one meets mapped pages and allocated buffers."""
@@ -58,29 +58,31 @@ class Embedder:
         texts: Sequence[str],
         input_type: InputType,
         *,
-        cut: Side = "end",
+        truncation_side: TruncationSide = "right",
         max_tokens: int | None = None,
         on_truncated: OnTruncated | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> EmbedOutput:
-        """Embeds at least one text in the given role.
+        """Embeds at least one text with the prompt of its input type.
 
-        A text of more than the model's tokens, or of more than ``max_tokens`` of its own, loses its ``cut``,
-        never its prompt. ``on_truncated`` may raise instead. ``checkpoint`` is called before each batch with
-        the number of texts done, and may raise to stop.
+        A text of more than the model's tokens, or of more than ``max_tokens`` of its own, loses its
+        ``truncation_side``, never its prompt. ``on_truncated`` may raise instead. ``checkpoint`` is called
+        before each batch with the number of texts done, and may raise to stop.
 
         Raises:
             InferenceError: a vector is not finite.
         """
         prompt = self.model.prompts.get(input_type, "")
-        head = 0
-        if prompt and (cut == "start" or max_tokens is not None):
-            head = len(self._tokenizer.tokens([prompt], special=False)[0])
-        most = self.model.max_tokens
+        keep_first = 0
+        if prompt and (truncation_side == "left" or max_tokens is not None):
+            keep_first = len(self._tokenizer.tokens([prompt], special=False)[0])
+        limit = self.model.max_tokens
         if max_tokens is not None:
-            most = min(most, max_tokens + head + self._tokenizer.special_tokens)
+            limit = min(limit, max_tokens + keep_first + self._tokenizer.special_tokens)
         encodings = encode_in_parts(
-            lambda part: self._tokenizer.encode_batch(part, most, cut=cut, head=head),
+            lambda part: self._tokenizer.encode_batch(
+                part, limit, truncation_side=truncation_side, keep_first=keep_first
+            ),
             self._prompted(texts, prompt),
             checkpoint,
         )

@@ -50,12 +50,12 @@ def run_encodings(
         # The longest comes first.
         padded = len(batch) * lengths[batch[0]]
         if checkpoint is not None:
-            checkpoint(done, session.pace.seconds(padded, at_best=done == 0))
+            checkpoint(done, session.latency.seconds(padded, at_best=done == 0))
         started = time.monotonic()
         output = session.run(_inputs(model, [encodings[index] for index in batch]))
         if rows is None:
             rows = np.empty((len(encodings), *output.shape[1:]), dtype=output.dtype)
-        session.pace.add(padded, time.monotonic() - started)
+        session.latency.add(padded, time.monotonic() - started)
         rows[batch] = output
         done += len(batch)
     if rows is None:

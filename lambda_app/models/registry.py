@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from lambda_app.models.reranker import Reranker
     from lambda_app.models.session import Session
     from lambda_app.models.tokenizer.tokenizer import Tokenizer
-    from lambda_app.settings import ModelRole, Settings
+    from lambda_app.settings import ModelTask, Settings
 
 
-class Runtime:
+class ModelRegistry:
     """The bundle and its open models. A model that init did not open is opened by the first request for
     it."""
 
@@ -41,12 +41,12 @@ class Runtime:
         self._reranker: Reranker | None = None
         _check_models(settings, self.bundle)
 
-    def serves(self, role: ModelRole) -> bool:
-        """Whether this function was deployed to serve the role: in the bundle, and not left out by MODELS."""
+    def serves(self, task: ModelTask) -> bool:
+        """Whether this function was deployed to serve the task: in the bundle, and not left out by MODELS."""
         chosen = self.settings.models
-        if chosen is not None and role not in chosen:
+        if chosen is not None and task not in chosen:
             return False
-        return _in_bundle(self.bundle, role)
+        return _in_bundle(self.bundle, task)
 
     @property
     def ranks_with_embedder(self) -> bool:
@@ -110,9 +110,9 @@ class Runtime:
             return
         with self.clock.phase("imports"):
             import lambda_app.models.session
-            import lambda_app.models.tokenizer.tokenizer  # noqa: F401
+            import lambda_app.models.tokenizer.load  # noqa: F401
         for model in wanted:
-            opened = self.embedder if model.role == "embedding" else self.reranker
+            opened = self.embedder if model.task == "embedding" else self.reranker
             if self.settings.eager:
                 with self.clock.phase("first inference"):
                     opened.warm()
@@ -139,7 +139,7 @@ class Runtime:
 
     def _open(self, model: ModelInfo) -> tuple[Session, Tokenizer]:
         from lambda_app.models.session import open_session
-        from lambda_app.models.tokenizer.tokenizer import load_tokenizer
+        from lambda_app.models.tokenizer import load_tokenizer
 
         with self.clock.phase("sessions"):
             session = open_session(
@@ -164,13 +164,13 @@ def read_ahead(model: ModelInfo) -> None:
         os.close(descriptor)
 
 
-def _in_bundle(bundle: Bundle, role: ModelRole) -> bool:
-    return bundle.embedding is not None if role == "embedding" else bundle.rerank_kind is not None
+def _in_bundle(bundle: Bundle, task: ModelTask) -> bool:
+    return bundle.embedding is not None if task == "embedding" else bundle.rerank_kind is not None
 
 
 def _check_models(settings: Settings, bundle: Bundle) -> None:
-    for role in sorted(settings.models or ()):
-        if not _in_bundle(bundle, role):
+    for task in sorted(settings.models or ()):
+        if not _in_bundle(bundle, task):
             raise ConfigurationError(
-                f"MODELS names {role}, but the bundle at {bundle.directory} has no such model", param="MODELS"
+                f"MODELS names {task}, but the bundle at {bundle.directory} has no such model", param="MODELS"
             )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lambda_app.bundle import ModelInfo
     from lambda_app.models.session import Session
-    from lambda_app.models.tokenizer.tokenizer import Side, Token, Tokenizer
+    from lambda_app.models.tokenizer.tokenizer import TruncationSide, Token, Tokenizer
 
 
 class RerankOutput(NamedTuple):
@@ -36,16 +36,16 @@ class Reranker:
         self._batch_tokens = batch_tokens
 
     @classmethod
-    def open(cls, model: ModelInfo, *, threads: int, prepack: bool | None = None) -> Reranker:
+    def open(cls, model: ModelInfo, *, threads: int) -> Reranker:
         """Opens tokenizer and session of the bundle's cross-encoder.
 
         Raises:
             BundleError: a file of the model cannot be used.
         """
         from lambda_app.models.session import open_session
-        from lambda_app.models.tokenizer.tokenizer import load_tokenizer
+        from lambda_app.models.tokenizer import load_tokenizer
 
-        return cls(model, open_session(model, threads=threads, prepack=prepack), load_tokenizer(model))
+        return cls(model, open_session(model, threads=threads), load_tokenizer(model))
 
     def warm(self) -> None:
         """Runs one short inference, so that the next one meets mapped pages and allocated buffers."""
@@ -56,15 +56,15 @@ class Reranker:
         query: str,
         documents: Sequence[str],
         *,
-        cut: Side = "end",
-        document_tokens: int | None = None,
+        truncation_side: TruncationSide = "right",
+        max_document_tokens: int | None = None,
         on_truncated: OnTruncated | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> RerankOutput:
-        """Scores at least one document against the query; pairs over the limit are cut longest first.
+        """Scores at least one document against the query; pairs over the limit are truncated longest first.
 
-        ``cut`` says where, ``document_tokens`` is the most that is read of a document, and ``on_truncated``
-        may raise instead. ``checkpoint`` is called before each batch with the number of documents done, and
+        ``truncation_side`` is what they lose, ``max_document_tokens`` bounds a document by itself, and
+        ``on_truncated`` may raise instead. ``checkpoint`` is called before each batch with the number of documents done, and
         may raise to stop.
 
         Raises:
@@ -72,7 +72,11 @@ class Reranker:
         """
         encodings = encode_in_parts(
             lambda part: self._tokenizer.encode_pairs(
-                query, part, self.model.max_tokens, cut=cut, document_tokens=document_tokens
+                query,
+                part,
+                self.model.max_tokens,
+                truncation_side=truncation_side,
+                max_document_tokens=max_document_tokens,
             ),
             documents,
             checkpoint,

@@ -12,7 +12,7 @@ from lambda_app.bundle import ModelInfo
 from lambda_app.errors import BundleError, InferenceError
 
 
-class Pace:
+class LatencyEstimate:
     """How long inference takes, so that no batch is begun that cannot end in time.
 
     A process that was frozen in the middle of a batch measures nonsense, and one such measurement must not
@@ -40,7 +40,7 @@ class Session:
     """A graph ready to run, over one mapping of its weights, which onnxruntime reads straight from."""
 
     def __init__(self, model: ModelInfo, *, threads: int, prepack: bool, repack_tokens: int | None) -> None:
-        self.pace = Pace()
+        self.latency = LatencyEstimate()
         self._model = model
         self._threads = threads
         # Kept for as long as the session: nothing else holds the mapping.
@@ -92,7 +92,7 @@ class Session:
         try:
             return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own unrelated classes, one per status code
-            raise BundleError(f"onnxruntime cannot open {self._model.role}/{path.name}: {error}") from error
+            raise BundleError(f"onnxruntime cannot open {self._model.task}/{path.name}: {error}") from error
 
 
 def open_session(

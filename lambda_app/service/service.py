@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from lambda_app.bundle import ModelInfo
     from lambda_app.invocation import Invocation
     from lambda_app.models.embedder import InputType
-    from lambda_app.models.registry import Runtime
-    from lambda_app.models.tokenizer.tokenizer import Side, Token
+    from lambda_app.models.registry import ModelRegistry
+    from lambda_app.models.tokenizer.tokenizer import Token, TruncationSide
 
 
 class Service:
     """Embeds and reranks with the models of a registry, inside the limits."""
 
-    def __init__(self, registry: Runtime, limits: Limits | None = None) -> None:
+    def __init__(self, registry: ModelRegistry, limits: Limits | None = None) -> None:
         self.registry = registry
         self.limits = limits or Limits()
 
@@ -51,7 +51,7 @@ class Service:
         output = embedder.embed(
             request.texts,
             request.input_type,
-            cut=_side(request.truncate),
+            truncation_side=_side(request.truncate),
             max_tokens=request.max_tokens,
             on_truncated=refusal(request.truncate, request.field),
             checkpoint=checkpoint(deadline, texts),
@@ -115,15 +115,15 @@ class Service:
         """Returns the models that this function serves, embedding first."""
         registry = self.registry
         served = {"embedding": registry.uses_embedder, "reranker": registry.serves("reranker")}
-        return [model for model in registry.bundle.models() if served[model.role]]
+        return [model for model in registry.bundle.models() if served[model.task]]
 
     def _rank_by_cross_encoder(self, request: RerankRequest, deadline: float | None) -> RerankResult:
         reranker = self.registry.reranker
         output = reranker.score(
             request.query,
             request.documents,
-            cut=_side(request.truncate),
-            document_tokens=request.document_tokens,
+            truncation_side=_side(request.truncate),
+            max_document_tokens=request.document_tokens,
             on_truncated=refusal(request.truncate, request.field),
             checkpoint=checkpoint(deadline, len(request.documents)),
         )
@@ -138,14 +138,14 @@ class Service:
         query = embedder.embed(
             [request.query],
             "query",
-            cut=_side(request.truncate),
+            truncation_side=_side(request.truncate),
             on_truncated=refusal(request.truncate, "query", single=True),
             checkpoint=checkpoint(deadline, total, query=True),
         )
         documents = embedder.embed(
             request.documents,
             "passage",
-            cut=_side(request.truncate),
+            truncation_side=_side(request.truncate),
             max_tokens=request.document_tokens,
             on_truncated=refusal(request.truncate, request.field),
             checkpoint=checkpoint(deadline, total),
@@ -158,8 +158,8 @@ class Service:
         return _ranked(embedder.model, scores, query.tokens + documents.tokens, truncated, request.top_n)
 
 
-def _side(truncate: Truncate) -> Side:
-    return "start" if truncate == "start" else "end"
+def _side(truncate: Truncate) -> TruncationSide:
+    return "left" if truncate == "start" else "right"
 
 
 def _shortened(vectors: np.ndarray, dimensions: int) -> np.ndarray:

@@ -97,8 +97,8 @@ def _from_bundle(models: Path) -> Content:
         raise ImageError(f"BUNDLE_FROM=prebuilt: {error.message}") from None
     labels: dict[str, str] = {}
     for model in bundle.models():
-        labels[model.role] = f"{model.id}@{model.source.get('revision', '')}".rstrip("@")
-        labels[f"{model.role}.fingerprint"] = model.fingerprint
+        labels[model.task] = f"{model.id}@{model.source.get('revision', '')}".rstrip("@")
+        labels[f"{model.task}.fingerprint"] = model.fingerprint
         labels["quantization"] = model.quantization.scheme
     return Content(_name(labels), labels)
 

@@ -35,7 +35,7 @@ try:
     bundle = Bundle.open(directory)
     for model in bundle.models():
         told["models"].append({
-            "role": model.role, "id": model.id, "revision": str(model.source.get("revision") or ""),
+            "role": model.task, "id": model.id, "revision": str(model.source.get("revision") or ""),
             "quantization": model.quantization.scheme, "bits": model.quantization.weight_bits,
             "dimensions": model.dimensions, "max_tokens": model.max_tokens, "fingerprint": model.fingerprint,
             "files": [[file.path, file.bytes] for file in model.files],

@@ -28,7 +28,7 @@ ENTRY_POINTS = (
     "mangum",
     "lambda_app.start",
     "lambda_app.models.session",
-    "lambda_app.models.tokenizer.tokenizer",
+    "lambda_app.models.tokenizer.load",
     "lambda_app.models.tokenizer.unigram",
     "lambda_app.models.tokenizer.wordpiece",
     "lambda_app.models.embedder",

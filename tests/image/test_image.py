@@ -123,7 +123,7 @@ sys.argv = ["awslambdaric"]
 from lambda_app.coldstart import import_pack
 assert import_pack.install(os.environ["IMPORT_PACK"]) is None
 import awslambdaric.__main__, lambda_app.start, lambda_app.api.http.app, mangum, lambda_app.models.session
-import lambda_app.models.tokenizer.tokenizer, lambda_app.models.embedder, lambda_app.models.reranker
+import lambda_app.models.tokenizer.load, lambda_app.models.embedder, lambda_app.models.reranker
 missing = [
     name for name, module in sys.modules.items()
     if (spec := getattr(module, "__spec__", None)) is not None

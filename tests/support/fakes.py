@@ -31,7 +31,7 @@ DIMENSIONS = 4
 def model_info(role: str, **changes: Any) -> ModelInfo:
     """A description that needs no files."""
     fields: dict[str, Any] = {
-        "role": role,
+        "task": role,
         "directory": Path("nowhere") / role,
         "id": f"test/{role}",
         "source": {"kind": "test", "revision": "0" * 40},
@@ -68,12 +68,12 @@ class FakeEmbedder:
         texts: Sequence[str],
         input_type: InputType,
         *,
-        cut: str = "end",
+        truncation_side: str = "right",
         max_tokens: int | None = None,
         on_truncated: OnTruncated | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> EmbedOutput:
-        self.asked = {"cut": cut, "max_tokens": max_tokens}
+        self.asked = {"truncation_side": truncation_side, "max_tokens": max_tokens}
         most = min(self.model.max_tokens, max_tokens or self.model.max_tokens)
         cut_texts = tuple(index for index, text in enumerate(texts) if len(text) > most)
         if cut_texts and on_truncated is not None:
@@ -103,13 +103,13 @@ class FakeReranker:
         query: str,
         documents: Sequence[str],
         *,
-        cut: str = "end",
-        document_tokens: int | None = None,
+        truncation_side: str = "right",
+        max_document_tokens: int | None = None,
         on_truncated: OnTruncated | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> RerankOutput:
-        self.asked = {"cut": cut, "document_tokens": document_tokens}
-        most = min(self.model.max_tokens, document_tokens or self.model.max_tokens)
+        self.asked = {"truncation_side": truncation_side, "max_document_tokens": max_document_tokens}
+        most = min(self.model.max_tokens, max_document_tokens or self.model.max_tokens)
         cut_texts = tuple(index for index, text in enumerate(documents) if len(text) > most)
         if cut_texts and on_truncated is not None:
             on_truncated(cut_texts)

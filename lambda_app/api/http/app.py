@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 # Looking for pydantic's plugins reads the metadata of every installed package; there are none here.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
-from lambda_app.coldstart.lazy_modules import stand_ins
+from lambda_app.coldstart.lazy_modules import lazy_modules
 
 # Keys are checked before FastAPI, the OpenAPI document is our own, and nothing is reported to anyone.
-with stand_ins(
+with lazy_modules(
     "fastapi.openapi.models",
     "fastapi.security.base",
     "fastapi.security.oauth2",

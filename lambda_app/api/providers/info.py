@@ -35,7 +35,7 @@ def describe(service: Service, payload: Mapping[str, Any], invocation: Invocatio
 def _tei_fields(service: Service, model: ModelInfo) -> dict[str, Any]:
     kind = (
         {"embedding": {"pooling": model.pooling}}
-        if model.role == "embedding"
+        if model.task == "embedding"
         else {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}}
     )
     return {
@@ -62,7 +62,7 @@ def _own_fields(service: Service, models: Sequence[ModelInfo]) -> dict[str, Any]
     clock = registry.clock
     features = cpu_features()
     return {
-        "models": {model.role: _describe_model(model, features) for model in models},
+        "models": {model.task: _describe_model(model, features) for model in models},
         "rerank_kind": registry.bundle.rerank_kind if registry.serves("reranker") else None,
         "build": dict(registry.bundle.build),
         "threads": registry.threads,

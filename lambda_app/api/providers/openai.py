@@ -84,7 +84,7 @@ def models(service: Service, payload: Mapping[str, Any], invocation: Invocation)
     entries += [
         _entry(model, f"{model.id}:{role}")
         for model in served
-        if model.role == "embedding"
+        if model.task == "embedding"
         for role in ("query", "passage")
     ]
     return {"object": "list", "data": entries}

@@ -1,5 +1,5 @@
-"""Texts to token ids: compiled vocabularies, with the tokenizers library where they do not reach."""
+"""Texts to token ids: compiled vocabularies, and the tokenizers library for what they do not cover."""
 
-from lambda_app.models.tokenizer.tokenizer import load_tokenizer
+from lambda_app.models.tokenizer.load import load_tokenizer
 
 __all__ = ["load_tokenizer"]

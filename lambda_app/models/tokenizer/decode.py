@@ -1,7 +1,4 @@
-"""Token ids to the texts of their pieces: the way back, for whoever wants to see tokens.
-
-Loaded with the first request that does.
-"""
+"""Decodes token ids to strings (only ``/tokenize`` needs it, and imports it)."""
 
 from __future__ import annotations
 
@@ -12,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lambda_app.bundle import TOKENIZER_JSON
+
 if TYPE_CHECKING:
     from lambda_app.bundle import TokenizerKind
 
-TOKENIZER_JSON = "tokenizer.json"
 
-
-def load_token_texts(directory: Path, kind: TokenizerKind) -> Callable[[int], str]:
-    """A function from a token id to its text; an id of nothing gives an empty one.
+def load_decoder(directory: Path, kind: TokenizerKind) -> Callable[[int], str]:
+    """Returns a function from a token id to its text, empty for an id that the vocabulary does not have.
 
     Raises:
         OSError: a file is missing.
@@ -27,15 +24,15 @@ def load_token_texts(directory: Path, kind: TokenizerKind) -> Callable[[int], st
     """
     path = directory / TOKENIZER_JSON
     if kind == "library":
-        from lambda_app.models.tokenizer.huggingface import read_library
+        from lambda_app.models.tokenizer.huggingface import read_tokenizer
 
-        name = read_library(path).id_to_token
+        name = read_tokenizer(path).id_to_token
         return lambda token: name(token) or ""
     trie, ids = _open(directory, kind)
     # The ids in order, and which key of the trie each belongs to.
     order = ids.argsort(kind="stable")
     ordered = ids[order]
-    # Control tokens are no pieces that a text could spell, so the trie has none of them.
+    # Text cannot spell control tokens, so the trie has none of them.
     specification = json.loads(path.read_bytes())
     added: dict[int, str] = {token["id"]: token["content"] for token in specification["added_tokens"]}
 
@@ -52,13 +49,14 @@ def load_token_texts(directory: Path, kind: TokenizerKind) -> Callable[[int], st
 
 
 def _open(directory: Path, kind: TokenizerKind) -> tuple[Any, np.ndarray]:
-    from lambda_app.models.tokenizer.vocabulary import open_pieces
+    """Returns a compiled vocabulary's trie, and the token id of each of its keys."""
+    from lambda_app.models.tokenizer.vocabulary import open_vocabulary
 
     if kind == "unigram":
         from lambda_app.models.tokenizer import unigram
 
-        trie, table = open_pieces(directory, unigram.RECORD, unigram.TRAILER)
+        trie, table = open_vocabulary(directory, unigram.RECORD, unigram.TRAILER)
         return trie, table["id"][: len(trie)]
     from lambda_app.models.tokenizer import wordpiece
 
-    return open_pieces(directory, wordpiece.RECORD, 0)
+    return open_vocabulary(directory, wordpiece.RECORD, 0)

@@ -11,10 +11,10 @@ from typing import Any
 from tokenizers import Tokenizer
 from tokenizers.normalizers import BertNormalizer
 
-from lambda_app.models.tokenizer.pretokenize import bare_words
+from lambda_app.models.tokenizer.pretokenize import metaspace_words
 
 
-class LibraryBody:
+class HuggingFaceBackend:
     """Tokenizes with the tokenizers library."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -33,7 +33,7 @@ class LibraryBody:
         """Nothing is left to load."""
 
 
-def read_library(path: Path) -> Tokenizer:
+def read_tokenizer(path: Path) -> Tokenizer:
     """The library's tokenizer of a JSON file.
 
     Raises:
@@ -48,16 +48,16 @@ def read_library(path: Path) -> Tokenizer:
         raise ValueError(f"{path}: {error}") from error
 
 
-def unigram_words(path: Path, *, split_whitespace: bool) -> Callable[[str], list[str]]:
+def unigram_splitter(path: Path, *, split_whitespace: bool) -> Callable[[str], list[str]]:
     """A function from text to words, as the normalizer in ``path`` and its Metaspace cut (see
-    ``bare_words``). Errors as ``read_library``."""
-    normalizer = read_library(path).normalizer
+    ``metaspace_words``). Errors as ``read_tokenizer``."""
+    normalizer = read_tokenizer(path).normalizer
     if normalizer is None:
-        return partial(bare_words, split_whitespace=split_whitespace)
-    return lambda text: bare_words(normalizer.normalize_str(text), split_whitespace=split_whitespace)
+        return partial(metaspace_words, split_whitespace=split_whitespace)
+    return lambda text: metaspace_words(normalizer.normalize_str(text), split_whitespace=split_whitespace)
 
 
-def wordpiece_words(normalizer: Mapping[str, Any], pattern: str) -> Callable[[str], list[str]]:
+def wordpiece_splitter(normalizer: Mapping[str, Any], pattern: str) -> Callable[[str], list[str]]:
     """A function from text to words: BertNormalizer with the settings of a ``tokenizer.json``, then every
     match of ``pattern``, which does what BertPreTokenizer does."""
     settings = {name: value for name, value in normalizer.items() if name != "type"}

@@ -24,7 +24,7 @@ def ascii_words(text: str, *, lowercase: bool) -> list[str]:
     return _ascii_pattern().findall(text.lower() if lowercase else text)
 
 
-def bare_words(normalized: str, *, split_whitespace: bool) -> list[str]:
+def metaspace_words(normalized: str, *, split_whitespace: bool) -> list[str]:
     """Words of normalized text, without the ``▁`` in front of each.
 
     What ``Metaspace`` (prepend always, split) does, after ``WhitespaceSplit`` if ``split_whitespace``; both

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lambda_app.models.tokenizer.vocabulary import WordCache, open_pieces
+from lambda_app.models.tokenizer.vocabulary import WordCache, open_vocabulary
 
 RECORD = np.dtype([("score", "<f8"), ("id", "<i4")], align=True)
 """One record of ``pieces.npy``; record ``k`` belongs to trie key ``k``. Score and id lie in one page of the
 file; aligned, as a memoryview reads nothing else."""
 TRAILER = 3
 """Records after those of the pieces: score and id of the unknown token; the longest piece in characters;
-whether plain ASCII text needs no normalizer (see ``CompiledBody`` in ``tokenization``). The last two are in
+whether plain ASCII text needs no normalizer (see ``CompiledBackend`` in ``tokenization``). The last two are in
 the id field."""
 
 _FIRST_LOOK_BACK = 512  # characters of a word before the first try to stop early
@@ -34,7 +34,7 @@ class Unigram:
             OSError: a file is missing or cannot be mapped.
             ValueError: the files do not belong together.
         """
-        self._trie, table = open_pieces(directory, RECORD, TRAILER)
+        self._trie, table = open_vocabulary(directory, RECORD, TRAILER)
         # Indexing a memoryview gives a Python number at a third of the price of indexing a numpy array.
         self._scores = memoryview(table["score"])
         self._ids = memoryview(table["id"])

@@ -12,8 +12,8 @@ from typing import Any
 import marisa_trie
 import numpy as np
 
-PIECES_TRIE = "pieces.marisa"
-PIECES_TABLE = "pieces.npy"
+TRIE_FILE = "pieces.marisa"
+TABLE_FILE = "pieces.npy"
 """Record ``k`` belongs to trie key ``k``; after those there may be some for the vocabulary as a whole."""
 
 _CACHED_WORD = 64  # characters; a longer "word" is text in an unspaced script, which does not come again
@@ -21,7 +21,7 @@ _CACHE_WORDS = 8192
 _CACHE_CHARACTERS = 131_072
 
 
-def open_pieces(directory: Path, record: np.dtype, trailer: int) -> tuple[Any, Any]:
+def open_vocabulary(directory: Path, record: np.dtype, trailer: int) -> tuple[Any, Any]:
     """Map ``pieces.marisa`` and ``pieces.npy`` of a directory: the trie, and one ``record`` for each of its
     keys with ``trailer`` more at the end.
 
@@ -29,7 +29,7 @@ def open_pieces(directory: Path, record: np.dtype, trailer: int) -> tuple[Any, A
         OSError: a file is missing or cannot be mapped.
         ValueError: the files do not belong together, or to this kind of tokenizer.
     """
-    trie_path, table_path = directory / PIECES_TRIE, directory / PIECES_TABLE
+    trie_path, table_path = directory / TRIE_FILE, directory / TABLE_FILE
     if not trie_path.is_file():  # marisa's own error does not name the file
         raise FileNotFoundError(f"{trie_path}: no such file")
     try:

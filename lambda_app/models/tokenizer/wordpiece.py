@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lambda_app.models.tokenizer.vocabulary import WordCache, open_pieces
+from lambda_app.models.tokenizer.vocabulary import WordCache, open_vocabulary
 
 RECORD = np.dtype("<i4")
 """One record of ``pieces.npy``: the token id of trie key ``k``."""
 
 
-class Settings(NamedTuple):
+class WordPieceSettings(NamedTuple):
     """What a search goes by, beside the pieces.
 
     ``prefix`` stands before pieces that continue a word; no piece has more than ``longest_piece`` characters,
@@ -33,14 +33,14 @@ class Settings(NamedTuple):
 class WordPiece:
     """A compiled WordPiece vocabulary. Opening reads a few pages of it, words page in the rest."""
 
-    def __init__(self, directory: Path, settings: Settings) -> None:
+    def __init__(self, directory: Path, settings: WordPieceSettings) -> None:
         """Map ``pieces.marisa`` and ``pieces.npy`` of a directory.
 
         Raises:
             OSError: a file is missing or cannot be mapped.
             ValueError: the files do not belong together.
         """
-        self._trie, table = open_pieces(directory, RECORD, trailer=0)
+        self._trie, table = open_vocabulary(directory, RECORD, trailer=0)
         # Indexing a memoryview gives a Python number at a third of the price of indexing a numpy array.
         self._ids = memoryview(table)
         self._settings = settings

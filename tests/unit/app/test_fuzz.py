@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from builder.tokenizer.fuzz_corpus import fuzz_texts
-from lambda_app.models.tokenizer.tokenizer import Tokenizer, load_tokenizer
+from lambda_app.models.tokenizer import load_tokenizer
+from lambda_app.models.tokenizer.tokenizer import Tokenizer
 from tests.support.fakes import Context, fake_dispatcher, http_v2
 from tests.support.json_values import JSON_VALUES
 from tests.support.provider_bodies import BODIES, PATHS

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Optional
 
 import pytest
 
-from lambda_app.coldstart.lazy_modules import stand_ins
+from lambda_app.coldstart.lazy_modules import lazy_modules
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCE = """
@@ -42,7 +42,7 @@ def loaded(name: str) -> bool:
 
 
 def test_annotations_import_nothing(unloaded: str) -> None:
-    with stand_ins(unloaded):
+    with lazy_modules(unloaded):
         from put_off import Thing  # type: ignore[import-not-found]
 
     @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def test_annotations_import_nothing(unloaded: str) -> None:
 
 
 def test_what_is_asked_of_them_the_real_ones_answer(unloaded: str) -> None:
-    with stand_ins(unloaded):
+    with lazy_modules(unloaded):
         from put_off import Color, Thing
     thing = Thing(value=3)
     import put_off
@@ -80,13 +80,13 @@ def test_what_is_asked_of_them_the_real_ones_answer(unloaded: str) -> None:
     assert issubclass(Special, Thing)
     with pytest.raises(AttributeError):
         _ = Thing.nothing
-    with stand_ins(unloaded):
+    with lazy_modules(unloaded):
         from put_off import Thing as Again
     assert Again is put_off.Thing
 
 
 def test_a_need_inside_imports_the_real_one_at_once(unloaded: str) -> None:
-    with stand_ins(unloaded):
+    with lazy_modules(unloaded):
         from put_off import Thing
 
         assert Thing().value == 0
@@ -95,7 +95,7 @@ def test_a_need_inside_imports_the_real_one_at_once(unloaded: str) -> None:
 
 
 def test_what_is_not_there_is_said_when_it_is_needed(unloaded: str) -> None:
-    with stand_ins(unloaded, "no_such_module"):
+    with lazy_modules(unloaded, "no_such_module"):
         from no_such_module import thing  # type: ignore[import-not-found]
         from put_off import Missing
     with pytest.raises(AttributeError, match="Missing"):

@@ -10,7 +10,7 @@ import pytest
 from lambda_app.bundle import Bundle, verify_bundle
 from lambda_app.coldstart.clock import PhaseClock
 from lambda_app.errors import BundleError, ConfigurationError
-from lambda_app.models.registry import Runtime
+from lambda_app.models.registry import ModelRegistry
 from lambda_app.settings import Settings
 from tests.support.manifests import FILES, entry, write_manifest
 
@@ -109,4 +109,4 @@ def test_a_missing_directory_says_how_to_build_one(tmp_path: Path) -> None:
 def test_models_that_the_bundle_lacks_are_refused_in_init(root: Path) -> None:
     settings = Settings.from_env({"MODEL_DIR": str(root), "MODELS": "embedding,reranker"})
     with pytest.raises(ConfigurationError, match="MODELS names reranker"):
-        Runtime(settings, PhaseClock())
+        ModelRegistry(settings, PhaseClock())

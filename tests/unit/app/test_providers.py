@@ -119,13 +119,13 @@ def test_jinas_fields() -> None:
     assert ask("/v1/embeddings", body | {"truncate": False, "input": [LONG]}, 413)
 
 
-@pytest.mark.parametrize(("word", "cut"), [("START", "start"), ("END", "end"), ("NONE", None)])
-def test_nvidias_words_for_truncation(word: str, cut: str | None) -> None:
+@pytest.mark.parametrize(("word", "side"), [("START", "left"), ("END", "right"), ("NONE", None)])
+def test_nvidias_words_for_truncation(word: str, side: str | None) -> None:
     embedder = DISPATCHER._service.registry.embedder
-    ask("/v1/embeddings", {"input": [LONG], "truncate": word}, 200 if cut else 413)
-    if cut:
+    ask("/v1/embeddings", {"input": [LONG], "truncate": word}, 200 if side else 413)
+    if side:
         assert isinstance(embedder, FakeEmbedder)
-        assert embedder.asked["cut"] == cut
+        assert embedder.asked["truncation_side"] == side
 
 
 def test_models_and_their_aliases() -> None:
@@ -191,7 +191,7 @@ def test_cohere_rerank_of_version_2() -> None:
     answer = ask("/v2/rerank", {**RERANK, "model": "rerank-v3.5", "top_n": 1, "max_tokens_per_doc": 3})
     assert answer.keys() == {"id", "results", "meta"}
     assert [result["index"] for result in answer["results"]] == ORDER[:1]
-    assert DISPATCHER._service.registry.reranker.asked["document_tokens"] == 3  # type: ignore[attr-defined]
+    assert DISPATCHER._service.registry.reranker.asked["max_document_tokens"] == 3  # type: ignore[attr-defined]
     direct = DISPATCHER({"action": "rerank", **RERANK}, Context())
     assert answer["results"][0]["relevance_score"] == direct["results"][0]["score"]
 
@@ -248,12 +248,12 @@ def test_inputs_of_version_2() -> None:
     assert ask("/v2/embed", body, 400)
 
 
-@pytest.mark.parametrize(("truncate", "cut"), [("START", "start"), ("END", "end"), (None, "end")])
-def test_coheres_truncation(truncate: str | None, cut: str) -> None:
+@pytest.mark.parametrize(("truncate", "side"), [("START", "left"), ("END", "right"), (None, "right")])
+def test_coheres_truncation(truncate: str | None, side: str) -> None:
     body = {"texts": ["a", LONG], "truncate": truncate, "input_type": "search_query", "max_tokens": 9}
     answer = ask("/v2/embed", body)
     assert DISPATCHER._service.registry.embedder.asked == {  # type: ignore[attr-defined]
-        "cut": cut,
+        "truncation_side": side,
         "max_tokens": 9,
     }
     assert "texts 1 " in answer["meta"]["warnings"][0]
@@ -275,12 +275,12 @@ def test_tei_embeds_bare_lists(path: str, fields: dict[str, Any], role: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("direction", "cut"), [("Left", "start"), ("left", "start"), ("right", "end"), (None, "end")]
+    ("direction", "side"), [("Left", "left"), ("left", "left"), ("right", "right"), (None, "right")]
 )
-def test_teis_truncation(direction: str | None, cut: str) -> None:
+def test_teis_truncation(direction: str | None, side: str) -> None:
     body = {"inputs": [LONG], "truncate": True, "truncation_direction": direction, "normalize": False}
     ask("/embed", body)
-    assert DISPATCHER._service.registry.embedder.asked["cut"] == cut  # type: ignore[attr-defined]
+    assert DISPATCHER._service.registry.embedder.asked["truncation_side"] == side  # type: ignore[attr-defined]
     ask("/embed", {"inputs": [LONG]})
     error = ask("/embed", {"inputs": [LONG], "truncate": False}, 413)
     assert (error["error_type"], error["code"]) == ("Validation", "limit_exceeded")

@@ -20,7 +20,7 @@ from lambda_app.coldstart.clock import PhaseClock
 from lambda_app.dispatch import Dispatcher
 from lambda_app.errors import BundleError, ModelUnavailableError
 from lambda_app.models.embedder import Embedder, InputType
-from lambda_app.models.registry import Runtime
+from lambda_app.models.registry import ModelRegistry
 from lambda_app.settings import Settings
 from lambda_app.start import start
 from tests.support.fakes import Context, http_v2
@@ -114,12 +114,12 @@ def test_what_loses_its_start_keeps_its_prompt(tiny_bundle: Bundle) -> None:
     kept = len(embedder.tokens([""], "query", special=True)[0])
     tail = " ".join(words[-(16 - kept) :])
     assert [len(row) for row in embedder.tokens([tail], "query", special=True)] == [16]
-    cut = embedder.embed([" ".join(words)], "query", cut="start")
+    cut = embedder.embed([" ".join(words)], "query", truncation_side="left")
     assert cut.truncated == (0,)
     assert len(whole) > 16
     assert cut.vectors == pytest.approx(embedder.embed([tail], "query").vectors)
     # The same with a limit of its own: two words beside the prompt.
-    limited = embedder.embed([" ".join(words)], "query", cut="start", max_tokens=2)
+    limited = embedder.embed([" ".join(words)], "query", truncation_side="left", max_tokens=2)
     assert limited.vectors == pytest.approx(embedder.embed([" ".join(words[-2:])], "query").vectors)
 
 
@@ -188,7 +188,7 @@ def test_models_chooses_what_is_served(tiny_bundle: Bundle) -> None:
 def test_a_runtime_without_the_model_says_so(tiny_bundle: Bundle) -> None:
     settings = Settings.from_env(environ(tiny_bundle, MODELS="embedding"))
     with pytest.raises(ModelUnavailableError):
-        _ = Runtime(settings, PhaseClock()).reranker
+        _ = ModelRegistry(settings, PhaseClock()).reranker
 
 
 @pytest.mark.parametrize("kind", ["provisioned-concurrency", "snap-start"])

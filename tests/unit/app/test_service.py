@@ -190,7 +190,7 @@ def test_a_bi_encoder_ranks_with_the_embedder() -> None:
 )
 def test_the_models_that_are_served(environ: dict[str, str], rerank_kind: Any, served: list[str]) -> None:
     service = fake_service(environ, rerank_kind=rerank_kind)
-    assert [model.role for model in service.models()] == served
+    assert [model.task for model in service.models()] == served
 
 
 def test_a_text_too_long_is_refused_where_truncation_is_off() -> None:

@@ -16,9 +16,10 @@ from tokenizers import Tokenizer as LibraryTokenizer
 from builder.tokenizer.compile import CompileResult
 from builder.tokenizer.fuzz_corpus import CONTROL_TEXTS, fuzz_pairs, fuzz_texts
 from builder.tokenizer.verify import verify_tokenizer
-from lambda_app.models.tokenizer.pretokenize import bare_words
-from lambda_app.models.tokenizer.templates import parse_frames
-from lambda_app.models.tokenizer.tokenizer import Encoding, Tokenizer, load_tokenizer
+from lambda_app.models.tokenizer import load_tokenizer
+from lambda_app.models.tokenizer.pretokenize import metaspace_words
+from lambda_app.models.tokenizer.templates import parse_templates
+from lambda_app.models.tokenizer.tokenizer import Encoding, Tokenizer
 from tests.support.tokenizers_factory import (
     SPECIFICATIONS,
     TokenizerModel,
@@ -143,11 +144,11 @@ def test_single_texts_at_every_length(tokenizer: Tokenizer, library: Any) -> Non
 def test_texts_that_lose_their_start(text: str, tokenizer: Tokenizer, library: Any) -> None:
     whole = library.encode(text)
     for length in range(3, len(whole) + 3):
-        found = tokenizer.encode_batch([text], length, cut="start")[0]
+        found = tokenizer.encode_batch([text], length, truncation_side="left")[0]
         library.enable_truncation(length, direction="left")
         assert found == Encoding(library.encode(text).ids, library.encode(text).type_ids, len(whole) > length)
         library.no_truncation()
-        kept = tokenizer.encode_batch([text], length, cut="start", head=1)[0]
+        kept = tokenizer.encode_batch([text], length, truncation_side="left", keep_first=1)[0]
         assert kept.ids[:2] == whole.ids[:2]
         assert kept.ids[-2:] == (whole.ids[-2:] if length > 3 else [whole.ids[1], whole.ids[-1]])
         assert len(kept.ids) == len(found.ids)
@@ -159,9 +160,9 @@ def test_pairs_that_lose_their_starts_and_documents_with_a_limit(tokenizer: Toke
         library.enable_truncation(length, direction="left")
         expected = library.encode(SHORT, LONG)
         library.no_truncation()
-        assert tokenizer.encode_pairs(SHORT, [LONG], length, cut="start")[0].ids == expected.ids
+        assert tokenizer.encode_pairs(SHORT, [LONG], length, truncation_side="left")[0].ids == expected.ids
     query, document = library.encode(SHORT, add_special_tokens=False), library.encode(LONG)
-    limited = tokenizer.encode_pairs(SHORT, [LONG, SHORT], 512, document_tokens=3)
+    limited = tokenizer.encode_pairs(SHORT, [LONG, SHORT], 512, max_document_tokens=3)
     assert len(limited[0].ids) == smallest + len(query) + 3 < smallest + len(query) + len(document)
     assert limited[0].truncated
 
@@ -293,11 +294,11 @@ def test_no_template_for_pairs(tmp_path: Path) -> None:
 
 def test_a_post_processor_that_is_not_known_is_refused() -> None:
     with pytest.raises(ValueError, match="ByteLevel is not supported"):
-        parse_frames(BYTES)
+        parse_templates(BYTES)
     template = json.loads(unigram_specification())["post_processor"]
     template["pair"].reverse()
     with pytest.raises(ValueError, match="texts BA are not supported"):
-        parse_frames(template)
+        parse_templates(template)
 
 
 def test_output_is_the_same_for_the_same_source(tmp_path: Path) -> None:
@@ -388,7 +389,7 @@ import sys
 import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
-from lambda_app.models.tokenizer.tokenizer import load_tokenizer
+from lambda_app.models.tokenizer import load_tokenizer
 model = SimpleNamespace(directory=Path({str(model.directory)!r}), tokenizer_kind="unigram")
 tokenizer = load_tokenizer(model)
 plain = tokenizer.encode("What is a cold start?\\n\\tIt's <s>slow</s>!", 64)
@@ -400,14 +401,6 @@ print("tokenizers" in sys.modules)
     assert answer.stdout.split() == ["False", "True"]
 
 
-def test_preload_leaves_nothing_to_load(tmp_path: Path) -> None:
-    _, model, source = build(unigram_specification(), tmp_path)
-    tokenizer = load_tokenizer(model)
-    tokenizer.preload()
-    (model.directory / "tokenizer.json").unlink()
-    assert tokenizer.encode("naïve", 64) == original(source).encode("naïve").ids
-
-
 @pytest.mark.parametrize(
     ("text", "split_whitespace", "expected"),
     [
@@ -417,8 +410,8 @@ def test_preload_leaves_nothing_to_load(tmp_path: Path) -> None:
         (" a", False, ["a"]), ("a  b ", False, ["a", "", "b", ""]),
     ],
 )  # fmt: skip
-def test_bare_words(text: str, split_whitespace: bool, expected: list[str]) -> None:
-    assert bare_words(text, split_whitespace=split_whitespace) == expected
+def test_metaspace_words(text: str, split_whitespace: bool, expected: list[str]) -> None:
+    assert metaspace_words(text, split_whitespace=split_whitespace) == expected
 
 
 @cache
@@ -429,10 +422,10 @@ def pre_tokenizer(form: Literal["classic", "converted"]) -> Any:
 @settings(max_examples=200, deadline=None)
 @given(text=st.text(st.sampled_from("ab▁ \t\n\x1c\x1d\x85\xa0\u200b\u3000é"), max_size=20))
 @pytest.mark.parametrize("split_whitespace", [True, False])
-def test_bare_words_as_the_library(split_whitespace: bool, text: str) -> None:
+def test_metaspace_words_as_the_library(split_whitespace: bool, text: str) -> None:
     library = pre_tokenizer("classic" if split_whitespace else "converted")
     expected = [word for word, _ in library.pre_tokenize_str(text)]
-    assert ["▁" + word for word in bare_words(text, split_whitespace=split_whitespace)] == expected
+    assert ["▁" + word for word in metaspace_words(text, split_whitespace=split_whitespace)] == expected
 
 
 def test_fuzz_texts_are_reproducible_and_encodable() -> None:

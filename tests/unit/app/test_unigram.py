@@ -15,10 +15,11 @@ from tokenizers import Tokenizer as LibraryTokenizer
 from tokenizers import models
 
 from builder.tokenizer.compile import compile_tokenizer
+from lambda_app.models.tokenizer import load_tokenizer
 from lambda_app.models.tokenizer.templates import longest_first
-from lambda_app.models.tokenizer.tokenizer import Tokenizer, load_tokenizer
+from lambda_app.models.tokenizer.tokenizer import Tokenizer
 from lambda_app.models.tokenizer.unigram import Unigram
-from lambda_app.models.tokenizer.vocabulary import PIECES_TABLE, PIECES_TRIE, WordCache
+from lambda_app.models.tokenizer.vocabulary import TABLE_FILE, TRIE_FILE, WordCache
 from tests.support.tokenizers_factory import TokenizerModel, altered, unigram_specification, written
 
 PLAIN: dict[str, Any] = {"normalizer": None, "added_tokens": []}
@@ -146,7 +147,7 @@ def test_words_in_use_outlive_a_generation() -> None:
         assert cache.get("kept") == (1,)
 
 
-@pytest.mark.parametrize("name", [PIECES_TRIE, PIECES_TABLE])
+@pytest.mark.parametrize("name", [TRIE_FILE, TABLE_FILE])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     compiled(tmp_path, [("<unk>", 0.0), ("▁", -1.0)])
     (tmp_path / "out" / name).unlink()
@@ -157,8 +158,8 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 def test_files_of_two_vocabularies_are_refused(tmp_path: Path) -> None:
     compiled(tmp_path / "one", [("<unk>", 0.0), ("▁", -1.0)])
     compiled(tmp_path / "two", [("<unk>", 0.0), ("▁", -1.0), ("a", -1.0)])
-    table = tmp_path / "one" / "out" / PIECES_TABLE
-    table.write_bytes((tmp_path / "two" / "out" / PIECES_TABLE).read_bytes())
+    table = tmp_path / "one" / "out" / TABLE_FILE
+    table.write_bytes((tmp_path / "two" / "out" / TABLE_FILE).read_bytes())
     with pytest.raises(ValueError, match=r"pieces\.npy: expected 4 records"):
         Unigram(tmp_path / "one" / "out")
     np.save(table, np.zeros(4))
@@ -173,7 +174,7 @@ def test_files_of_two_vocabularies_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"not a trie at all"])
 def test_a_corrupt_trie_is_refused(tmp_path: Path, content: bytes) -> None:
     compiled(tmp_path, [("<unk>", 0.0), ("▁", -1.0)])
-    (tmp_path / "out" / PIECES_TRIE).write_bytes(content)
+    (tmp_path / "out" / TRIE_FILE).write_bytes(content)
     with pytest.raises(ValueError, match=r"pieces\.marisa"):
         Unigram(tmp_path / "out")
 
@@ -186,7 +187,7 @@ def test_scores_are_the_ones_that_the_library_reads(tmp_path: Path) -> None:
     pieces = compiled(tmp_path, vocabulary)
     library = LibraryTokenizer.from_file(str(tmp_path / "source" / "tokenizer.json"))
     expected = dict(json.loads(library.to_str())["model"]["vocab"])
-    table = np.load(tmp_path / "out" / PIECES_TABLE)
+    table = np.load(tmp_path / "out" / TABLE_FILE)
     assert pieces.encode(["一"], 5) == [1, 2]
     for record in table[:-3]:
         assert record["score"] == expected[vocabulary[record["id"]][0]]

@@ -24,9 +24,10 @@ from builder.tokenizer.compile import compile_tokenizer
 from builder.tokenizer.fuzz_corpus import fuzz_pairs, fuzz_texts
 from builder.tokenizer.verify import verify_tokenizer
 from builder.tokenizer.wordpiece import word_pattern
+from lambda_app.models.tokenizer import load_tokenizer
 from lambda_app.models.tokenizer.pretokenize import is_plain_ascii
-from lambda_app.models.tokenizer.tokenizer import Tokenizer, load_tokenizer
-from lambda_app.models.tokenizer.wordpiece import Settings, WordPiece
+from lambda_app.models.tokenizer.tokenizer import Tokenizer
+from lambda_app.models.tokenizer.wordpiece import WordPiece, WordPieceSettings
 from tests.support.tokenizers_factory import (
     TokenizerModel,
     altered,
@@ -54,7 +55,7 @@ def compiled(directory: Path, pieces: list[str], prefix: str = "##", longest_wor
     model |= {"continuing_subword_prefix": prefix, "max_input_chars_per_word": longest_word}
     build(altered(wordpiece_specification(), model=model, added_tokens=[]), directory)
     description = json.loads((directory / "out" / "wordpiece.json").read_text())
-    return WordPiece(directory / "out", Settings(**description["pieces"]))
+    return WordPiece(directory / "out", WordPieceSettings(**description["pieces"]))
 
 
 def searched(pieces: list[str], word: str, prefix: str = "##", longest_word: int = 100) -> list[int]:
@@ -264,7 +265,7 @@ def test_plain_ascii_does_not_load_the_library(model: TokenizerModel) -> None:
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from lambda_app.models.tokenizer.tokenizer import load_tokenizer
+from lambda_app.models.tokenizer import load_tokenizer
 model = SimpleNamespace(directory=Path({str(model.directory)!r}), tokenizer_kind="wordpiece")
 tokenizer = load_tokenizer(model)
 plain = tokenizer.encode("What is a cold start?\\n\\tIt's [SEP] slow!", 64)
@@ -274,16 +275,6 @@ print("tokenizers" in sys.modules)
 """
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == ["False", "True"]
-
-
-def test_preload_leaves_nothing_to_load(tmp_path: Path) -> None:
-    model, source = build(wordpiece_specification(), tmp_path)
-    tokenizer = load_tokenizer(model)
-    tokenizer.preload()
-    (model.directory / "wordpiece.json").unlink()
-    library = LibraryTokenizer.from_file(str(source))
-    library.no_padding()
-    assert tokenizer.encode("naïve", 64) == library.encode("naïve").ids
 
 
 @pytest.mark.parametrize("name", ["pieces.marisa", "pieces.npy", "wordpiece.json"])

@@ -46,7 +46,7 @@ def eight_bits(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) ->
     root = tmp_path_factory.mktemp("eight-bits") / "models"
     shutil.copytree(tiny_bundle.directory, root)
     for model in tiny_bundle.models():
-        path = root / model.role / "model.bin"
+        path = root / model.task / "model.bin"
         data = np.frombuffer(path.read_bytes(), np.uint8).copy()
         for tensor in model.tensors:
             if tensor.dtype == "int8" and "mbeddings" not in tensor.name:

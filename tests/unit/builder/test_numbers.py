@@ -27,7 +27,7 @@ DOCUMENTS = ["a kilometre", "the braking distance of a loaded train " * 30, "cak
 
 
 def reference(model: ModelInfo, source: Path) -> Reference:
-    torch_model = load_torch_model(source, model.role)
+    torch_model = load_torch_model(source, model.task)
     return Reference(
         torch_model, source / "tokenizer.json", max_tokens=MAX_TOKENS, pad_token_id=model.pad_token_id
     )
