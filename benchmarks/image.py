@@ -3,7 +3,7 @@
 Four ways to bring both full-size models (random weights) to the function, side by side: INT8 and FP32 in the
 image, INT8 mounted beside an image without models (as EFS would), and INT8 fetched in init, from an S3 server
 on this machine. Each in a container with the CPU share that Lambda gives to 1,769 MB: how long models and
-image took to build, what the image adds to its base, when the first answers came, what memory the process
+image took to build, what the image adds to its base, when the first responses came, what memory the process
 holds. Then the INT8 image as one file system on a loop device, read from nothing, to see which of its 512 KiB
 chunks a cold start touches: the unit in which Lambda fetches images. Linux, Docker, and root.
 """
@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 
 from benchmarks.harness import artefacts, images
 from benchmarks.harness.paths import RESULTS, cache
-from benchmarks.harness.procfs import usage
+from benchmarks.harness.process_usage import usage
 from benchmarks.harness.stamps import seconds_to_make
 from benchmarks.measure import workload
 from benchmarks.measure.image_chunks import ChunkError, Touched, touched_at_cold_start
@@ -84,7 +84,7 @@ def measure(way: Way, docker: str, image_seconds: float, rounds: int = ROUNDS) -
     """Starts an image ``rounds`` times.
 
     Raises:
-        ContainerError: it did not start or answer.
+        ContainerError: it did not start or respond.
     """
     first_embed, first_rerank, batch = [], [], []
     idle = loaded = 0
@@ -148,9 +148,9 @@ def _internal_network(docker: str) -> Iterator[tuple[str, str]]:
 
 def _timed(container: Container, event: workload.Event) -> float:
     began = time.monotonic()
-    answer = container.invoke(event)
+    response = container.invoke(event)
     seconds = time.monotonic() - began
-    workload.check_answer(event, answer)
+    workload.check_response(event, response)
     return seconds
 
 
@@ -181,7 +181,7 @@ def main(arguments: list[str]) -> int:
         built = {name: images.build(name, docker, "--no-cache") for name in images.BUNDLES}
         rows = [measure(way, docker, built[way.image]) for way in WAYS]
         chunks = touched_at_cold_start(images.image_of("int8"), docker)
-    except (ImageError, ContainerError, ChunkError, workload.WrongAnswerError, OSError) as error:
+    except (ImageError, ContainerError, ChunkError, workload.WrongResponseError, OSError) as error:
         print(f"benchmark failed: {error}", file=sys.stderr)
         return 1
     except subprocess.CalledProcessError as error:

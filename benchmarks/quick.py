@@ -35,18 +35,18 @@ class Check:
 
     figure: str
     value: float | None
-    least: float = 0.0
-    most: float = float("inf")
+    minimum: float = 0.0
+    maximum: float = float("inf")
 
     @property
     def passed(self) -> bool:
         """Returns whether the ratio is between its bounds."""
-        return self.value is not None and self.least <= self.value <= self.most
+        return self.value is not None and self.minimum <= self.value <= self.maximum
 
     @property
     def wanted(self) -> str:
         """Returns the bound in words."""
-        return f"{self.most:g}x or less" if self.least == 0 else f"{self.least:g}x or more"
+        return f"{self.maximum:g}x or less" if self.minimum == 0 else f"{self.minimum:g}x or more"
 
 
 def contenders() -> tuple[list[Contender], list[Contender]]:
@@ -72,10 +72,10 @@ def judge(run: Results) -> list[Check]:
         for name in run.contenders
     }
     return [
-        Check("ours / floor, first embed", ratio(embed["ours"], embed["floor"]), most=3.3),
-        Check("pipeline / floor, first embed", ratio(embed["ours-pipeline"], embed["floor"]), most=2.0),
-        Check("ort-plain / ours, first embed", ratio(embed["ort-plain"], embed["ours"]), least=1.2),
-        Check("INT8 / FP32 throughput", ratio(speed["ours"], speed["ours-fp32"]), least=1.3),
+        Check("ours / floor, first embed", ratio(embed["ours"], embed["floor"]), maximum=3.3),
+        Check("pipeline / floor, first embed", ratio(embed["ours-pipeline"], embed["floor"]), maximum=2.0),
+        Check("ort-plain / ours, first embed", ratio(embed["ort-plain"], embed["ours"]), minimum=1.2),
+        Check("INT8 / FP32 throughput", ratio(speed["ours"], speed["ours-fp32"]), minimum=1.3),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The floor: the least that a Python process has to do for one embedding, and nothing else.
+"""The floor: the minimum that a Python process has to do for one embedding.
 
 No emulator, no awslambdaric, no web layer, no tokenizer: interpreter, onnxruntime, one session over mapped
 weights, one inference with constant ids. Reads the tensors' places from the JSON file that is its argument

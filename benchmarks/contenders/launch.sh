@@ -1,4 +1,4 @@
 #!/bin/sh
-# Notes the time and becomes the function's process: the same first moment for everyone, before Python starts.
+# Notes the time and becomes the function's process: the same first moment for all, before Python starts.
 date +%s.%N >"$BENCH_STARTED"
 exec "$@"

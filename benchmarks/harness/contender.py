@@ -83,7 +83,7 @@ class Contender:
         return [environments.site_packages(self.environment), *code, *pack, *self.model_paths]
 
     def environ(self) -> dict[str, str]:
-        """Variables of the function. Nothing is fetched, and nothing reported, by anyone."""
+        """Returns the function's variables, with which no library fetches or reports anything."""
         common = {
             "HOME": str(cache() / "home"), "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
             "ORT_DISABLE_TELEMETRY": "1", "BENCH_HANDLER": self.handler,

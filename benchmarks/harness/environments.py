@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.harness.paths import BENCHMARKS, cache
 from benchmarks.harness.stamps import digest, is_made, make_once
+from scripts.dev.environments import EnvironmentSetupError, create, install
 from scripts.paths import ROOT
 
 # What the function itself installs, with its hashes. Plain onnxruntime needs no more than that.
@@ -59,17 +60,17 @@ def _key(name: str) -> str:
 
 
 def _make(name: str, directory: Path) -> None:
-    # An image holds no pip, so its bytes count for nobody: this environment's pip installs into that one.
-    _run(name, [sys.executable, "-m", "venv", "--without-pip", str(directory)])
-    command = [sys.executable, "-m", "pip", "--python", str(python(name)), "install", "--quiet"]
-    command += ["--disable-pip-version-check", "--only-binary", ":all:", "--no-compile"]
-    command += ["-r", str(requirements(name))]
+    options = []
     index = os.environ.get("TORCH_INDEX_URL")
     if index and "torch" in requirements(name).read_text(encoding="utf-8"):
-        command += ["--extra-index-url", index]
+        options += ["--extra-index-url", index]
     if name == RUNTIME:
-        command.append("--require-hashes")
-    _run(name, command)
+        options.append("--require-hashes")
+    try:
+        # An image holds no pip, so its bytes are not counted: another environment's pip installs into this.
+        install(create(directory), requirements(name), *options)
+    except EnvironmentSetupError as error:
+        raise SetupError(f"cannot make the environment {name}: {error}") from None
     compile_tree(python(name), site_packages(name))
 
 
@@ -78,12 +79,3 @@ def compile_tree(interpreter: Path, directory: Path) -> None:
     # Unchecked, as in an image: nothing changes after the build, so no source is looked at to trust its .pyc.
     command = [str(interpreter), "-m", "compileall", "-q", "-q", "-j", "0", "--invalidation-mode"]
     subprocess.run([*command, "unchecked-hash", str(directory)], check=False, stdout=subprocess.DEVNULL)
-
-
-def _run(name: str, command: list[str]) -> None:
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        # pip's own words may hold the address of the user's package index: only its errors are repeated.
-        told = [line for line in result.stderr.splitlines() if line.startswith("ERROR")]
-        reason = "; ".join(told)[:500] or "no network?"
-        raise SetupError(f"cannot make the environment {name}: {reason}")

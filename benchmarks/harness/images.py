@@ -114,8 +114,8 @@ def layer_directories(docker: str, image: str) -> tuple[list[Path], list[Path]]:
     Raises:
         ImageError: the engine keeps them otherwise, or out of this user's reach.
     """
-    told = json.loads(output(docker, "image", "inspect", image))[0]
-    driver = told.get("GraphDriver") or {}
+    details = json.loads(output(docker, "image", "inspect", image))[0]
+    driver = details.get("GraphDriver") or {}
     if driver.get("Name") != "overlay2":
         raise ImageError(f"Docker keeps images in {driver.get('Name')}: files are only found in overlay2")
     data = driver["Data"]

@@ -27,7 +27,7 @@ def is_made(directory: Path, key: str) -> bool:
 
 
 def seconds_to_make(directory: Path) -> float | None:
-    """How long making a directory took; None where nobody has noted it."""
+    """Returns the seconds that making a directory took; None where they are not known."""
     words = _stamp(directory)
     return float(words[1]) if len(words) > 1 else None
 

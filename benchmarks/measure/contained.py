@@ -11,8 +11,8 @@ from typing import Self
 from benchmarks.harness import images
 from benchmarks.harness.contender import IMAGE_NAME, OUR_HANDLER
 from benchmarks.harness.paths import BENCHMARKS
-from benchmarks.harness.procfs import Usage, usage
-from benchmarks.measure.workload import Event, check_answer
+from benchmarks.harness.process_usage import Usage, usage
+from benchmarks.measure.workload import Event, check_response
 from scripts.image.build import docker_program
 from scripts.local.container import MEGABYTES_PER_CPU, TMP, Container
 
@@ -61,17 +61,17 @@ class ContainedFunction:
     ) -> None:
         self._container.stop()
 
-    def ask(self, event: Event) -> float:
-        """Sends a request and returns when its answer was there, on :func:`time.time`'s clock.
+    def invoke(self, event: Event) -> float:
+        """Sends an event and returns when its response came, on :func:`time.time`'s clock.
 
         Raises:
-            ContainerError: there was no answer.
-            WrongAnswerError: there was another.
+            ContainerError: there was no response.
+            WrongResponseError: the response is not what the event asks for.
         """
-        answer = self._container.invoke(event)
-        answered = time.time()
-        check_answer(event, answer)
-        return answered
+        response = self._container.invoke(event)
+        received = time.time()
+        check_response(event, response)
+        return received
 
     @property
     def started(self) -> float:
@@ -98,6 +98,6 @@ class ContainedFunction:
         return pid
 
     def spans(self) -> list[tuple[str, float, float]]:
-        """The phases of its init as it tells them itself."""
-        answer = self._container.invoke({"action": "info"})
-        return [(name, start, end) for name, start, end in answer["cold_start"].get("spans_ms", [])]
+        """Returns the phases of its init, as its own ``info`` action reports them."""
+        info = self._container.invoke({"action": "info"})
+        return [(name, start, end) for name, start, end in info["cold_start"].get("spans_ms", [])]

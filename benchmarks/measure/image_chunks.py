@@ -111,9 +111,9 @@ def _start(root: Path) -> None:
     }  # fmt: skip
     with Emulator(environment, command=command) as emulator:
         event = workload.embed_event([workload.FIRST_TEXT])
-        workload.check_answer(event, emulator.invoke(event))
+        workload.check_response(event, emulator.invoke(event))
         event = workload.rerank_event(workload.FIRST_TEXT, workload.FIRST_DOCUMENTS)
-        workload.check_answer(event, emulator.invoke(event))
+        workload.check_response(event, emulator.invoke(event))
 
 
 def _resident(backing: Path) -> tuple[int, int]:

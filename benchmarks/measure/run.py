@@ -14,10 +14,10 @@ from typing import Any
 from benchmarks.harness import environments, pagecache
 from benchmarks.harness.contender import Contender, floor_plan
 from benchmarks.harness.paths import BENCHMARKS
-from benchmarks.harness.procfs import Usage, usage
+from benchmarks.harness.process_usage import Usage, usage
 from benchmarks.measure import workload
 from benchmarks.measure.contained import ContainedFunction
-from benchmarks.measure.workload import Event, check_answer
+from benchmarks.measure.workload import Event, check_response
 from benchmarks.report.results import Cache, Sample
 from scripts.local.container import ContainerError
 from scripts.local.rie import Emulator
@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 300
 
 
 class RunError(RuntimeError):
-    """A contender did not start or did not answer; the message has the end of its log."""
+    """A contender did not start or did not respond; the message has the end of its log."""
 
 
 class Function:
@@ -56,25 +56,25 @@ class Function:
         self._emulator.stop()
         self._scratch.cleanup()
 
-    def ask(self, event: Event) -> float:
-        """Sends a request and returns when its answer was there, on :func:`time.time`'s clock.
+    def invoke(self, event: Event) -> float:
+        """Sends an event and returns when its response came, on :func:`time.time`'s clock.
 
         Raises:
-            RunError: there was no answer, or not the one that was asked for.
+            RunError: there was no response, or not what the event asks for.
         """
         try:
-            answer = self._emulator.invoke(event, timeout=TIMEOUT_SECONDS)
-            answered = time.time()
-            check_answer(event, answer)
+            response = self._emulator.invoke(event, timeout=TIMEOUT_SECONDS)
+            received = time.time()
+            check_response(event, response)
         except Exception as error:
             log = f"{self._emulator.errors[-1500:]}\n{''.join(self._emulator.stdout[-5:])[-1500:]}"
             raise RunError(f"{self._contender.name}: {error}\n{log}") from error
-        return answered
+        return received
 
     def timed(self, event: Event) -> float:
         """Seconds that one request takes."""
         started = time.time()
-        return self.ask(event) - started
+        return self.invoke(event) - started
 
     @property
     def started(self) -> float:
@@ -94,18 +94,18 @@ class Function:
         return usage(pid)
 
     def spans(self) -> list[tuple[str, float, float]]:
-        """The phases of its init as it tells them itself; only ours does."""
+        """Returns the phases of its init, as the ``info`` action of this function reports them."""
         if not self._contender.ours:
             return []
-        answer: dict[str, Any] = self._emulator.invoke({"action": "info"})
-        return [(name, start, end) for name, start, end in answer["cold_start"].get("spans_ms", [])]
+        info: dict[str, Any] = self._emulator.invoke({"action": "info"})
+        return [(name, start, end) for name, start, end in info["cold_start"].get("spans_ms", [])]
 
 
 def cold_start(contender: Contender, cpus: int, cache: Cache) -> Sample:
-    """Starts a contender, asks for one embedding and one ranking, and ends it.
+    """Starts a contender, sends one embedding and one rerank event, and ends it.
 
     Raises:
-        RunError: it did not answer.
+        RunError: it did not respond.
     """
     models, code = files_of(contender)
     before = (0, 0)
@@ -117,7 +117,7 @@ def cold_start(contender: Contender, cpus: int, cache: Cache) -> Sample:
     try:
         run = _run_floor if contender.source == "none" else _run
         sample = run(contender, cpus, cache)
-    except (ContainerError, workload.WrongAnswerError, OSError) as error:
+    except (ContainerError, workload.WrongResponseError, OSError) as error:
         raise RunError(f"{contender.name}: {error}") from error
     if cache == "warm":
         return sample
@@ -144,12 +144,12 @@ def _run(contender: Contender, cpus: int, cache: Cache) -> Sample:
     text = workload.FIRST_TEXT
     direct = contender.source == "direct"
     with _function(contender, cpus) as function:
-        embedded = function.ask(
+        embedded = function.invoke(
             workload.direct_embed_event([text]) if direct else workload.embed_event([text])
         )
         ranked = None
         if contender.reranks:
-            ranked = function.ask(workload.rerank_event(text, workload.FIRST_DOCUMENTS))
+            ranked = function.invoke(workload.rerank_event(text, workload.FIRST_DOCUMENTS))
         used, started = function.usage(), function.started
         return _sample(
             contender, cpus, cache, used,

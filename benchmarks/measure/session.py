@@ -38,21 +38,21 @@ def measure(plan: Plan) -> Results:
     """Runs a plan.
 
     Raises:
-        RunError: a contender did not start or answer.
+        RunError: a contender did not start or respond.
         SetupError: an environment could not be made.
         ImageError: the function's image could not be built.
         subprocess.CalledProcessError: a model could not be made.
     """
-    everyone = _unique([*plan.contenders, *plan.warm_contenders])
-    _provide(everyone)
+    contenders = _unique([*plan.contenders, *plan.warm_contenders])
+    _provide(contenders)
     facts = _facts(plan)
     steps = len(plan.contenders) * len(plan.cpus) * len(plan.caches) * plan.rounds
     progress = Progress(steps + len(plan.warm_contenders) * plan.warm_rounds)
     samples: list[Sample] = []
     if "cold" not in plan.caches:
         _fill_page_cache(plan)
-    # Rounds outermost: what else the machine does meanwhile, it does to everyone. Cold before warm: a warm
-    # page cache is one that a start of the same contender has filled, without what nobody has read.
+    # Rounds outermost: what else the machine does meanwhile, it does to all. Cold before warm: a warm
+    # page cache is one that a start of the same contender has filled, without what no start reads.
     for number, cpus, contender, cache in product(
         range(plan.rounds), plan.cpus, plan.contenders, sorted(plan.caches)
     ):
@@ -63,8 +63,8 @@ def measure(plan: Plan) -> Results:
     progress.end()
     return Results(
         facts=facts | {"seconds": round(time.time() - facts["began"]), "load_at_end": os.getloadavg()[0]},
-        about={one.name: one.about for one in everyone},
-        sizes={one.name: _size(one) for one in everyone if one.source != "none"},
+        about={one.name: one.about for one in contenders},
+        sizes={one.name: _size(one) for one in contenders if one.source != "none"},
         samples=samples,
         warm=warmed,
     )

@@ -1,4 +1,4 @@
-"""How fast a contender answers once it is warm: latency of usual requests, throughput on mixed lengths."""
+"""How fast a contender responds once it is warm: latency of usual requests, throughput on mixed lengths."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ def measure(
 ) -> WarmSample:
     """One round of one contender in a process of its own. ``batch_sizes`` are those to try, None for its own.
 
-    Requests go through the emulator, whose millisecond is the same for everyone.
+    Requests go through the emulator, whose millisecond is the same for all.
 
     Raises:
-        RunError: it did not answer.
+        RunError: it did not respond.
     """
     short, long = (workload.embed_event([workload.of_tokens(tokens)]) for tokens in (16, 128))
     rank = workload.rerank_event(workload.text_of_seed(20, 11), workload.rerank_documents())
     corpus = workload.mixed_texts(amount.texts)
     with Function(contender, cpus) as function:
         # What comes first pays for allocations that later requests find made.
-        function.ask(short)
-        function.ask(long)
+        function.invoke(short)
+        function.invoke(long)
         embed_16 = _typical(function, short, amount.embed_16)
         embed_128 = _typical(function, long, amount.embed_128)
         ranked = None
         if contender.reranks and amount.rerank_25:
-            function.ask(rank)
+            function.invoke(rank)
             ranked = _typical(function, rank, amount.rerank_25)
         speeds = {
             size: len(corpus) / function.timed(workload.embed_event(corpus, batch_size=size))

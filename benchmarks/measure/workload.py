@@ -102,21 +102,21 @@ def direct_embed_event(texts: Sequence[str]) -> Event:
     return {"action": "embed", "texts": list(texts), "input_type": "passage"}
 
 
-class WrongAnswerError(RuntimeError):
-    """A contender answered something other than what was asked for: its time would mean nothing."""
+class WrongResponseError(RuntimeError):
+    """A contender's response is not what the event asks for: its time would mean nothing."""
 
 
-def check_answer(event: Event, answer: Any) -> None:
+def check_response(event: Event, response: Any) -> None:
     """Checks that every text has its vector of 768, and every document its score.
 
     Raises:
-        WrongAnswerError: with the beginning of what came.
+        WrongResponseError: with the beginning of what came.
     """
     body = json.loads(event["body"]) if "body" in event else event
     items: list[str] = body.get("input") or body.get("texts") or body["documents"]
     wanted = len(items)
     try:
-        content = json.loads(answer["body"]) if "body" in answer else answer
+        content = json.loads(response["body"]) if "body" in response else response
         if "embeddings" in content:
             found = [len(vector) for vector in content["embeddings"]]
         elif "results" in content:
@@ -126,4 +126,4 @@ def check_answer(event: Event, answer: Any) -> None:
     except (KeyError, TypeError, ValueError):
         found = []
     if found != [768] * wanted:
-        raise WrongAnswerError(f"{json.dumps(answer)[:500]}")
+        raise WrongResponseError(f"{json.dumps(response)[:500]}")

@@ -43,8 +43,8 @@ def _height(browser: str, page: Path) -> int:
         measured = Path(scratch) / "measured.html"
         script = "<script>document.title = document.documentElement.scrollHeight</script>"
         measured.write_text(page.read_text(encoding="utf-8") + script, encoding="utf-8")
-        told = _browse(browser, Path(scratch), measured, [f"--window-size={WIDTH},200", "--dump-dom"], False)
-    found = re.search(r"<title>(\d+)</title>", told)
+        dom = _browse(browser, Path(scratch), measured, [f"--window-size={WIDTH},200", "--dump-dom"], False)
+    found = re.search(r"<title>(\d+)</title>", dom)
     if found is None:
         raise PictureError(f"{browser} did not lay out {page.name}")
     return int(found[1])

@@ -13,12 +13,16 @@ MEGABYTE = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``value`` is None where the run did not measure it. ``least`` says which way the limit points."""
+    """A figure and its limit.
+
+    ``value`` is None where the run did not measure it. ``minimum`` says whether it has to reach the limit,
+    or may not exceed it.
+    """
 
     figure: str
     value: float | None
     limit: float
-    least: bool
+    minimum: bool
     unit: str
 
     @property
@@ -26,7 +30,7 @@ class Target:
         """Returns whether the target is met; None where nothing was measured."""
         if self.value is None:
             return None
-        return self.value >= self.limit if self.least else self.value <= self.limit
+        return self.value >= self.limit if self.minimum else self.value <= self.limit
 
     @property
     def verdict(self) -> str:
@@ -36,7 +40,7 @@ class Target:
     @property
     def wanted(self) -> str:
         """Returns the bound in words."""
-        return f"{self.format(self.limit)} or {'more' if self.least else 'less'}"
+        return f"{self.format(self.limit)} or {'more' if self.minimum else 'less'}"
 
     @property
     def found(self) -> str:

@@ -16,7 +16,7 @@ from benchmarks import coldstart, quick
 from benchmarks.harness import images, pagecache
 from benchmarks.harness.artefacts import NEEDS, key
 from benchmarks.harness.contender import CONTENDERS, OURS_FP32
-from benchmarks.harness.procfs import usage
+from benchmarks.harness.process_usage import usage
 from benchmarks.harness.progress import Progress
 from benchmarks.harness.stamps import digest, is_made, make_once, seconds_to_make
 from benchmarks.measure import workload
@@ -114,10 +114,10 @@ def test_a_cold_start_whose_files_stayed_cached_says_nothing_about_bytes() -> No
 
 
 @pytest.mark.parametrize(
-    ("value", "least", "met"), [(2.0, True, True), (1.9, True, False), (2.0, False, True)]
+    ("value", "minimum", "met"), [(2.0, True, True), (1.9, True, False), (2.0, False, True)]
 )
-def test_a_limit_itself_is_within_it(value: float, least: bool, met: bool) -> None:
-    assert Target("figure", value, 2.0, least, "x").met is met
+def test_a_limit_itself_is_within_it(value: float, minimum: bool, met: bool) -> None:
+    assert Target("figure", value, 2.0, minimum, "x").met is met
 
 
 def test_json_gives_back_the_run(tmp_path: Path) -> None:
@@ -167,8 +167,9 @@ def test_the_page_has_every_chart_and_escapes_what_it_shows() -> None:
 
 
 def test_charts_are_well_formed() -> None:
-    drawing = re.findall(r"<svg.*?</svg>", render(whole_run()), re.DOTALL)
-    for one in drawing:
+    drawings = re.findall(r"<svg.*?</svg>", render(whole_run()), re.DOTALL)
+    assert len(drawings) == 6
+    for one in drawings:
         ElementTree.fromstring(one)
 
 
@@ -230,10 +231,10 @@ def test_events_are_what_api_gateway_sends() -> None:
     ],
 )
 def test_only_whole_answers_count(event: workload.Event, answer: dict[str, object]) -> None:
-    workload.check_answer(event, answer)
+    workload.check_response(event, answer)
     for wrong in ({"errorMessage": "no"}, {"body": "no json"}, {"body": '{"data": []}'}):
-        with pytest.raises(workload.WrongAnswerError):
-            workload.check_answer(event, wrong)
+        with pytest.raises(workload.WrongResponseError):
+            workload.check_response(event, wrong)
 
 
 def test_contenders_are_told_apart_and_made_from_what_there_is() -> None:
@@ -302,10 +303,10 @@ def layered_docker(tmp_path: Path) -> tuple[str, Path]:
         "UpperDir": str(layers / "code"),
         "LowerDir": ":".join(str(layers / name) for name in ("models", "dependencies", "base")),
     }
-    told = [{"GraphDriver": {"Name": "overlay2", "Data": data}, "Config": {"Labels": {"a": "b"}}}]
-    (tmp_path / "told.json").write_text(json.dumps(told), encoding="utf-8")
+    details = [{"GraphDriver": {"Name": "overlay2", "Data": data}, "Config": {"Labels": {"a": "b"}}}]
+    (tmp_path / "details.json").write_text(json.dumps(details), encoding="utf-8")
     client = tmp_path / "docker"
-    client.write_text(f'#!/bin/sh\n[ "$1 $2" = "image inspect" ] || exit 0\ncat {tmp_path}/told.json\n')
+    client.write_text(f'#!/bin/sh\n[ "$1 $2" = "image inspect" ] || exit 0\ncat {tmp_path}/details.json\n')
     client.chmod(0o755)
     return str(client), layers
 
@@ -331,7 +332,7 @@ def test_the_models_of_an_image_do_not_count_as_code(
 
 
 def test_layers_that_are_kept_otherwise_are_refused(layered_docker: tuple[str, Path], tmp_path: Path) -> None:
-    (tmp_path / "told.json").write_text('[{"GraphDriver": {"Name": "overlayfs"}}]', encoding="utf-8")
+    (tmp_path / "details.json").write_text('[{"GraphDriver": {"Name": "overlayfs"}}]', encoding="utf-8")
     with pytest.raises(ImageError, match="overlayfs: files are only found in overlay2"):
         images.layer_directories(layered_docker[0], "image")
 
@@ -344,9 +345,9 @@ def test_an_image_is_built_again_when_what_it_is_made_of_has_changed(
     monkeypatch.setattr(images, "build", lambda name, docker: built.append(name))
     images.ensure("unbundled")
     assert built == ["unbundled"]
-    told = json.loads((tmp_path / "told.json").read_bytes())
-    told[0]["Config"]["Labels"][images.MADE_FROM] = images.made_from("unbundled")
-    (tmp_path / "told.json").write_text(json.dumps(told), encoding="utf-8")
+    details = json.loads((tmp_path / "details.json").read_bytes())
+    details[0]["Config"]["Labels"][images.MADE_FROM] = images.made_from("unbundled")
+    (tmp_path / "details.json").write_text(json.dumps(details), encoding="utf-8")
     images.ensure("unbundled")
     assert built == ["unbundled"]
 
