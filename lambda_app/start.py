@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lambda_app.bundle import MANIFEST
+from lambda_app.bundle.versions import RUNTIME_VERSION_DIFFERS, loaded_versions, version_differences
 from lambda_app.coldstart.logs import JsonLog
 from lambda_app.cpu import cpu_features, is_checked
 from lambda_app.dispatch import Dispatcher
@@ -47,9 +48,9 @@ def _start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
             _install_import_pack(settings.import_pack, log)
         if settings.bundle_url is not None:
             settings = _with_fetched_bundle(settings, settings.bundle_url, clock, log)
-        runtime = ModelRegistry(settings, clock)
-        dispatcher = Dispatcher(Service(runtime), settings, log, clock)
-        runtime.preload()
+        registry = ModelRegistry(settings, clock)
+        dispatcher = Dispatcher(Service(registry), settings, log, clock)
+        registry.preload()
         if "http" in settings.preload:
             dispatcher.open_http()
     finally:
@@ -59,18 +60,19 @@ def _start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
         from lambda_app.coldstart.snapshot import register_hooks
 
         register_hooks(clock, log)
-    _compare_cpu(runtime, log)
+    _compare_cpu(registry, log)
+    _compare_versions(registry, log)
     clock.finish()
     _log_cold_start(settings, clock, log)
     return dispatcher
 
 
-def _compare_cpu(runtime: ModelRegistry, log: JsonLog) -> None:
+def _compare_cpu(registry: ModelRegistry, log: JsonLog) -> None:
     """Warns of models whose answers were not checked for the integer kernels of this CPU: they may differ."""
     features = cpu_features()
     unchecked = {
         model.task: model.quantization.instruction_sets
-        for model in runtime.bundle.models()
+        for model in registry.bundle.models()
         if not is_checked(model.quantization.instruction_sets, features)
     }
     if unchecked:
@@ -80,6 +82,17 @@ def _compare_cpu(runtime: ModelRegistry, log: JsonLog) -> None:
             instruction_sets=unchecked,
             reason="the bundle was not checked on such a CPU: run where it was, or rebuild it with another "
             "quantization",
+        )
+
+
+def _compare_versions(registry: ModelRegistry, log: JsonLog) -> None:
+    """Warns of a bundle that other versions of the libraries built than those that run it."""
+    for difference in version_differences(registry.bundle.build, loaded_versions()):
+        log.warning(
+            RUNTIME_VERSION_DIFFERS,
+            code=RUNTIME_VERSION_DIFFERS,
+            message=difference.message,
+            **difference._asdict(),
         )
 
 

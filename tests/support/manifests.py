@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 from lambda_app.bundle import checksum
@@ -46,3 +47,13 @@ def write_manifest(root: Path, **changes: Any) -> None:
         "rerank_kind": None,
     } | changes
     (root / "manifest.json").write_text(json.dumps(manifest | {"checksum": checksum(manifest)}))
+
+
+def rewrite_manifest(bundle: Path, target: Path, **changes: Any) -> Path:
+    """Returns ``target`` made a bundle with the files of another and its manifest with ``changes``."""
+    for path in bundle.iterdir():
+        if path.is_dir():
+            copytree(path, target / path.name)
+    manifest = json.loads((bundle / "manifest.json").read_bytes()) | changes
+    (target / "manifest.json").write_text(json.dumps(manifest | {"checksum": checksum(manifest)}))
+    return target

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lambda_app import __version__
+from lambda_app.bundle.versions import RUNTIME_VERSION_DIFFERS, installed_versions, version_differences
 from lambda_app.cpu import cpu_features, is_checked
 from lambda_app.limits import BATCH_TOKENS
 
@@ -70,6 +71,7 @@ def _own_fields(service: Service, models: Sequence[ModelInfo]) -> dict[str, Any]
         "initialization_type": registry.settings.initialization_type,
         "cpu": {"architecture": platform.machine(), "features": features},
         "versions": {"python": platform.python_version(), **_library_versions()},
+        "warnings": _warnings(registry.bundle.build),
         "limits": service.limits._asdict(),
         "cold_start": {"phases_ms": clock.milliseconds(), "spans_ms": clock.spans()},
     }
@@ -97,6 +99,13 @@ def _describe_model(model: ModelInfo, features: Sequence[str]) -> dict[str, Any]
         "bytes": sum(file.bytes for file in model.files),
         "parity": dict(model.parity),
     }
+
+
+def _warnings(build: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {"code": RUNTIME_VERSION_DIFFERS, "message": difference.message}
+        for difference in version_differences(build, installed_versions())
+    ]
 
 
 def _library_versions() -> dict[str, str]:

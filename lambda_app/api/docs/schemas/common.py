@@ -72,4 +72,5 @@ class Info(BaseModel):
     models: dict[str, dict[str, object]]
     rerank_kind: Literal["cross-encoder", "bi-encoder"] | None
     limits: dict[str, int]
+    warnings: list[dict[str, str]]
     cold_start: dict[str, object]
