@@ -1,7 +1,8 @@
 """Every error that leaves this package, each with a stable code.
 
-Nothing here knows of HTTP: each door (``api/http.py``, ``api/direct.py``) maps the classes once, in one
-table. Messages are written for the caller and never contain the caller's text, a path or a key.
+Nothing here knows of HTTP: each API (``api/http/error_responses.py``, ``api/events/direct.py``) maps the
+classes once, in one table. Messages are written for the caller and never contain the caller's text, a path
+or a key.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ class LambdaAppError(Exception):
     code = "internal_error"
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        """Takes a message for the caller; ``code`` replaces that of the class."""
         super().__init__(message)
         self.message = message
         self.param = param
@@ -49,24 +51,27 @@ class TextError(RequestError):
 
 
 class LimitError(RequestError):
-    """More than a bound in ``limits.py`` allows."""
+    """More than ``limits.py`` allows."""
 
     code = "limit_exceeded"
 
 
 class ResponseTooLargeError(LimitError):
-    """The answer would pass what the caller's envelope can carry. ``fit`` items would not, where that is
-    known."""
+    """The response is larger than the caller can receive.
+
+    ``fit`` is the number of items whose response is not, where that is known.
+    """
 
     code = "response_too_large"
 
     def __init__(self, message: str, *, param: str | None = None, fit: int | None = None) -> None:
+        """Takes a message for the caller, and the number of items that fit."""
         super().__init__(message, param=param)
         self.fit = fit
 
 
 class UnsupportedEventError(RequestError):
-    """An event of a shape that no door takes."""
+    """An event that comes from no known event source."""
 
     code = "unsupported_event"
 
@@ -101,6 +106,7 @@ class DeadlineError(LambdaAppError):
     code = "deadline_exceeded"
 
     def __init__(self, message: str, *, done: int, total: int) -> None:
+        """Takes a message for the caller, and how many items of how many were done."""
         super().__init__(message)
         self.done = done
         self.total = total
@@ -125,6 +131,6 @@ class FetchError(BundleError):
 
 
 class InferenceError(LambdaAppError):
-    """The model gave something that must not be passed on, such as a value that is not finite."""
+    """The model gave a result that must not leave, such as a value that is not finite."""
 
     code = "inference_failed"

@@ -1,10 +1,10 @@
-"""What awslambdaric imports: everything is opened while this module is imported, in init."""
+"""The handler that awslambdaric imports. Importing this module, in init, opens everything."""
 
 from __future__ import annotations
 
 from lambda_app.coldstart.clock import PhaseClock
 
-# Before the imports that follow, whose time is part of what it tells.
+# Before the imports below, because it measures them too.
 _clock = PhaseClock()
 
 import os

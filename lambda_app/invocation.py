@@ -19,6 +19,7 @@ class Usage:
     __slots__ = ("items", "tokens")
 
     def __init__(self) -> None:
+        """Starts at nothing done."""
         self.items = 0
         self.tokens = 0
 

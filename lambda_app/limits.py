@@ -1,7 +1,7 @@
-"""Every bound in one place.
+"""Every limit in one place.
 
 The payload sizes are AWS's own quotas
-(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html); the rest keeps one request from
+(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html); the others keep one request from
 occupying a function for longer than its caller waits.
 """
 
@@ -13,8 +13,8 @@ from typing import NamedTuple
 LAMBDA_RESPONSE_BYTES = 6_291_556
 # An Application Load Balancer drops Lambda responses over 1 MB.
 ALB_RESPONSE_BYTES = 1_048_576
-# Padded tokens in one inference batch. Twice as many run no faster, for a layer's activations then leave the
-# CPU's cache, and peak memory grows with them.
+# Padded tokens in one inference batch. Twice as many run no faster, because a layer's activations then leave
+# the CPU's cache, and peak memory grows with them.
 BATCH_TOKENS = 1_024
 # Tokens after which a session repacks its weights: by then, what it gains per token has paid for it twice.
 REPACK_TOKENS = 4_096
@@ -23,7 +23,7 @@ REPACK_MEMORY_MB = 1_024
 
 
 class Limits(NamedTuple):
-    """What one request may ask for. Counts are items; lengths are Unicode characters."""
+    """The largest request. Counts are items; lengths are Unicode characters."""
 
     embed_texts: int = 2_048
     rerank_documents: int = 1_000

@@ -28,9 +28,13 @@ DEFAULT_METRICS_NAMESPACE = "LambdaEmbedRerank"
 
 
 class Settings(NamedTuple):
-    """Read once, in init. ``models`` is None when the bundle decides; ``memory_mb`` and ``function_name`` are
-    None outside Lambda; ``api_keys`` are SHA-256 hashes in hex, none where HTTP asks for no key;
-    ``bundle_url`` and ``metrics_namespace`` are None when they are not asked for."""
+    """The settings, read once in init.
+
+    ``models`` is None when the bundle decides. ``memory_mb`` and ``function_name`` are None outside Lambda.
+    ``api_keys`` are SHA-256 hashes in hexadecimal, empty where HTTP needs no key. ``result_sink`` is
+    ``module:function`` or :data:`DISCARD`. ``bundle_url``, ``result_sink`` and ``metrics_namespace`` are
+    None when they are not set.
+    """
 
     model_dir: Path
     bundle_url: str | None
@@ -61,7 +65,7 @@ class Settings(NamedTuple):
         return cls(
             model_dir=Path(environ.get("MODEL_DIR") or DEFAULT_MODEL_DIR),
             bundle_url=_bundle_url(environ),
-            temporary=Path(environ.get("TMPDIR") or "/tmp"),  # noqa: S108 (all that Lambda lets be written)
+            temporary=Path(environ.get("TMPDIR") or "/tmp"),  # noqa: S108 (all that Lambda can write to)
             models=cast("frozenset[ModelTask] | None", models or None),
             preload=cast("frozenset[Preloadable]", frozenset(PRELOADABLE) if preload is None else preload),
             threads=_integer(environ, "INFERENCE_THREADS", 1, 64),
@@ -79,13 +83,11 @@ class Settings(NamedTuple):
 
     @property
     def eager(self) -> bool:
-        """Whether init happens ahead of traffic (provisioned concurrency, SnapStart), so that its length is
-        free."""
+        """Whether init happens ahead of traffic (provisioned concurrency, SnapStart): its length is free."""
         return self.initialization_type in {PROVISIONED, SNAP_START}
 
     def inference_threads(self, cpus: int) -> int:
-        """Threads for one inference: what is configured, else the vCPUs that the memory size buys of
-        ``cpus``.
+        """Returns the threads of one inference: as configured, else the vCPUs that the memory size gives.
 
         Explicit, because onnxruntime's own choice pins threads to cores that Lambda may not grant.
         """
@@ -133,7 +135,7 @@ def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
     value = environ.get("CORS_ALLOW_ORIGINS", "")
     origins = tuple(part.strip() for part in value.split(",") if part.strip())
     for origin in origins:
-        # What a browser sends has no path, not even a slash: with one here, nothing would ever match.
+        # A browser sends an origin without a path, not even a slash: with one here, nothing would match.
         if origin != "*" and not (origin.startswith(("http://", "https://")) and origin.count("/") == 2):
             raise ConfigurationError(
                 "CORS_ALLOW_ORIGINS must be * or a comma-separated list of origins such as "

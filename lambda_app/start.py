@@ -1,4 +1,4 @@
-"""The composition root: puts the function together from what the environment asks for."""
+"""The composition root: builds the function from the environment."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 def start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
-    """Opens what the environment asks for.
+    """Builds the handler, with the models and APIs that the environment asks to open in init.
 
     Raises:
         ConfigurationError: a variable has a value that cannot be used.
-        BundleError: the bundle is missing, foreign or incomplete, or could not be fetched.
+        BundleError: the bundle is missing, invalid or incomplete, or could not be fetched.
     """
     try:
         return _start(environ, clock)
     except LambdaAppError as error:
-        # What awslambdaric makes of the exception has its class and message, and not its code.
+        # awslambdaric reports the class and the message of an exception, and not its code.
         JsonLog(LOG_LEVELS["ERROR"]).error(
             "init_failed", code=error.code, message=error.message, param=error.param
         )
@@ -38,8 +38,8 @@ def start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
 
 
 def _start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
-    # Imports allocate hundreds of thousands of objects that live as long as the process: a collector that
-    # walks them over and over takes a sixth of the imports' time.
+    # Imports allocate hundreds of thousands of objects that live as long as the process. Collecting garbage
+    # among them takes a sixth of the imports' time.
     gc.disable()
     try:
         settings = Settings.from_env(environ)
@@ -68,7 +68,7 @@ def _start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
 
 
 def _compare_cpu(registry: ModelRegistry, log: JsonLog) -> None:
-    """Warns of models whose answers were not checked for the integer kernels of this CPU: they may differ."""
+    """Warns of models that were not checked with the integer kernels of this CPU: results may differ."""
     features = cpu_features()
     unchecked = {
         model.task: model.quantization.instruction_sets
@@ -97,7 +97,7 @@ def _compare_versions(registry: ModelRegistry, log: JsonLog) -> None:
 
 
 def _log_cold_start(settings: Settings, clock: PhaseClock, log: JsonLog) -> None:
-    """One line, which CloudWatch also takes for a metric where there is a function for it to belong to."""
+    """Logs one line, which CloudWatch reads as a metric too where the function has a name."""
     phases = clock.milliseconds()
     fields = {"phases_ms": phases, "initialization_type": settings.initialization_type}
     if settings.metrics_namespace is None or settings.function_name is None:
@@ -113,7 +113,7 @@ def _log_cold_start(settings: Settings, clock: PhaseClock, log: JsonLog) -> None
 
 
 def _with_fetched_bundle(settings: Settings, url: str, clock: PhaseClock, log: JsonLog) -> Settings:
-    """The settings, with MODEL_DIR's place taken by a fetched bundle where MODEL_DIR holds none."""
+    """Returns the settings, with the directory of a fetched bundle where MODEL_DIR has none."""
     if (settings.model_dir / MANIFEST).exists():
         return settings
     from lambda_app.bundle.fetch import fetch_bundle

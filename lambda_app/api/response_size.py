@@ -1,4 +1,4 @@
-"""What an answer weighs, and what to do when that is more than its envelope holds."""
+"""Measures a response, and refuses one that is larger than its caller can receive."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 
 from lambda_app.errors import ResponseTooLargeError
 
-# Vectors of the same texts differ in their last digits with what they are batched with, and so do the bytes
-# that the digits take: this much of a limit is kept free when the items that fit are counted.
+# Vectors of the same texts can differ in their last digits between batches, and so does their size in bytes:
+# this share of a limit is kept free when the items that fit are counted.
 SLACK = 0.002
-# Where an answer holds one entry for each item.
+# The fields of a response that hold one entry for each item.
 ROWS = ("embeddings", "results", "answers")
 
 
 def check_size(answer: Any, limit: int, items: int) -> None:
-    """Lambda ends the process over an answer past its limit, so it is measured, exactly where it could
-    matter.
+    """Checks that a response fits ``limit`` bytes, because Lambda ends the process over one that does not.
+
+    It is written to be measured only where an upper bound of its size does not fit.
 
     Raises:
         ResponseTooLargeError: with the number of items that fit, of the ``items`` that were sent.
@@ -36,7 +37,7 @@ def check_size(answer: Any, limit: int, items: int) -> None:
 
 
 def _rough_size(answer: Any) -> int:
-    """An upper bound of the answer's JSON size that costs next to nothing."""
+    """Returns an upper bound of the response's size as JSON, without writing it."""
     if isinstance(answer, list):
         return sum(map(_rough_size, answer))
     if "body" in answer:
@@ -54,16 +55,16 @@ def _rough_size(answer: Any) -> int:
 
 
 def _fitting(answer: Any, size: int, limit: int, items: int) -> int:
-    """How many of the first items fit ``limit`` bytes, at least 1, since less cannot be sent."""
+    """Returns how many of the first items fit ``limit`` bytes, at least 1."""
     rows = _rows(answer)
     if len(rows) != items:
         return max(1, items * limit // size)
     weights = [len(json.dumps(row)) + 2 for row in rows]
-    room = limit - (size - sum(weights))
+    free = limit - (size - sum(weights))
     fit = 0
     for weight in weights:
-        room -= weight
-        if room < 0:
+        free -= weight
+        if free < 0:
             break
         fit += 1
     return max(1, fit)

@@ -31,6 +31,7 @@ class Service:
     """Embeds and reranks with the models of a registry, inside the limits."""
 
     def __init__(self, registry: ModelRegistry, limits: Limits | None = None) -> None:
+        """Opens no model: the registry does, with the first request for it or before."""
         self.registry = registry
         self.limits = limits or Limits()
 

@@ -1,1 +1,1 @@
-"""HTTP: gateway events, the FastAPI application, keys, and the form of errors."""
+"""HTTP: gateway events, the FastAPI application, API keys, and error formats."""

@@ -1,4 +1,4 @@
-"""The HTTP door: a FastAPI application over the service. The only module that knows FastAPI."""
+"""The FastAPI application over the service. The only module that knows FastAPI."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ JSON = "application/json"
 
 
 def create_app(service: Service, allow_origins: Sequence[str] = ()) -> FastAPI:
-    """The application: routes, and every error in the form of its family.
+    """Builds the application: the routes, each with its error format.
 
-    Browsers may call it from the pages of ``allow_origins``, or of all where that holds ``*``.
+    Browsers may call it from pages of ``allow_origins``; ``*`` allows all pages.
     """
     app = FastAPI(
         title="Embeddings and reranking",
@@ -117,25 +117,25 @@ def _page(route: Route) -> Any:
 
 
 def _without_body(request: Request, response: Response) -> Response:
-    """An answer to HEAD is one to GET without its body, which no gateway takes away."""
+    """Removes the body from a response to HEAD, because no gateway does."""
     if request.method == "HEAD":
         response.body = b""
     return response
 
 
 def _error(error: Exception, request: Request, *, status: int | None = None) -> Response:
-    """An error as the family's clients read it; one that is not the caller's is logged."""
+    """Writes an error in the format of its route, and logs it if it is a fault of ours."""
     from lambda_app.api.http.error_responses import failure
 
     invocation = _invocation(request)
-    told = failure(error, request.url.path, invocation.request_id, status=status)
-    if told.status == 500:
+    failed = failure(error, request.url.path, invocation.request_id, status=status)
+    if failed.status == 500:
         invocation.log_fault(error)
-    return _json(told.body, told.status, told.headers)
+    return _json(failed.body, failed.status, failed.headers)
 
 
 async def _on_http_exception(request: Request, raised: Exception) -> Response:
-    """The router's own refusals, in our form."""
+    """Writes the router's own errors in the format of the other errors."""
     status = getattr(raised, "status_code", 500)
     headers = getattr(raised, "headers", None) or {}
     error: LambdaAppError = RequestError("the request cannot be served")

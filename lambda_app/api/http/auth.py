@@ -1,7 +1,7 @@
 """API keys over HTTP: ``Authorization: Bearer KEY`` against the SHA-256 of each key.
 
-Loaded only where keys are set. Only the hashes are known here, so that whoever reads the function's
-configuration learns no key.
+Imported only where keys are set. Only the hashes are configured, so that the function's configuration
+reveals no key.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 from lambda_app.api.http import gateway
 from lambda_app.errors import AuthenticationError
 
-# What load balancers and monitors ask, and what tells nothing of the function.
+# Load balancers and monitors ask for these, and the response says nothing about the function.
 OPEN_ROUTES = frozenset({("GET", "/health"), ("HEAD", "/health")})
 
 
 def check_key(event: Mapping[str, Any], hashes: Iterable[str]) -> None:
-    """Lets a normalised gateway event pass that carries a key, or needs none.
+    """Checks that a normalised gateway event has a known key, or needs none.
 
     Raises:
-        AuthenticationError: the same whatever is wrong, so that it tells nothing about keys.
+        AuthenticationError: with the same message whatever is wrong, so that it reveals nothing about keys.
     """
     if (gateway.method(event), gateway.path(event)) in OPEN_ROUTES:
         return
@@ -33,8 +33,10 @@ def check_key(event: Mapping[str, Any], hashes: Iterable[str]) -> None:
 
 
 def is_known(key: str, hashes: Iterable[str]) -> bool:
-    """Whether ``key`` has one of the hashes, in a time that does not depend on which, or on how much of one
-    is right."""
+    """Whether ``key`` has one of the hashes.
+
+    The time that this takes does not depend on which one, or on how many of its digits match.
+    """
     digest = hashlib.sha256(key.encode("utf-8")).hexdigest()
     found = False
     for known in hashes:
@@ -43,6 +45,6 @@ def is_known(key: str, hashes: Iterable[str]) -> bool:
 
 
 def _bearer(value: str) -> str:
-    """The credentials of the Bearer scheme, whose name has no case (RFC 9110, 11.1); empty for any other."""
+    """Returns the credentials of the Bearer scheme (in any case: RFC 9110, 11.1), else an empty string."""
     scheme, _, key = value.strip(" \t").partition(" ")
     return key.lstrip(" ") if scheme.lower() == "bearer" else ""

@@ -27,6 +27,7 @@ class HttpEndpoint:
     """Answers gateway events with the application, which is built once."""
 
     def __init__(self, settings: Settings, clock: PhaseClock) -> None:
+        """Builds nothing yet: see :meth:`open`."""
         self._settings = settings
         self._clock = clock
         self._adapter: Mangum | None = None

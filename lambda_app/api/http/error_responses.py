@@ -1,6 +1,6 @@
-"""Errors in the form of each wire family: the one place where they become statuses and bodies.
+"""Writes errors in the format of each client API: the one place where they become statuses and bodies.
 
-Loaded with the first error.
+Imported with the first error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lambda_app.errors import (
 )
 
 Statuses = tuple[tuple[type[LambdaAppError], int], ...]
-# Most specific first; anything else is our fault and a 500.
+# Most specific first; any other error is a fault of the function, and a 500.
 STATUS: Statuses = (
     (AuthenticationError, 401),
     (NotFoundError, 404),
@@ -57,8 +57,8 @@ TEI_TYPES: tuple[tuple[type[LambdaAppError], str], ...] = (
 RETRY_AFTER_SECONDS = 1
 
 
-class Told(NamedTuple):
-    """An error as every form tells it."""
+class ErrorDetails(NamedTuple):
+    """The facts that every error format writes."""
 
     error: Exception
     status: int
@@ -69,7 +69,7 @@ class Told(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """An error as one family's clients read it."""
+    """The response to an error, as the clients of one API read it."""
 
     status: int
     body: dict[str, Any]
@@ -77,13 +77,16 @@ class Failure(NamedTuple):
 
 
 def failure(error: Exception, path: str, request_id: str, *, status: int | None = None) -> Failure:
-    """Any exception in the form of the family that ``path`` belongs to; one that is not the caller's is told
-    without detail. ``status`` overrides the table's."""
-    form, statuses = FORMATS[_FORMAT_OF_PATH.get(path, "openai")]
+    """Writes any exception in the error format of the route at ``path``.
+
+    An exception that is not the caller's mistake is written without details. ``status`` overrides the
+    table's.
+    """
+    write, statuses = FORMATS[_FORMAT_OF_PATH.get(path, "openai")]
     if status is None:
         status = next((number for kind, number in statuses if isinstance(error, kind)), 500)
     known = isinstance(error, LambdaAppError) and status != 500
-    told = Told(
+    details = ErrorDetails(
         error=error,
         status=status,
         message=str(error) if known else "internal error: the function's log has the cause",
@@ -96,44 +99,54 @@ def failure(error: Exception, path: str, request_id: str, *, status: int | None 
         headers["www-authenticate"] = "Bearer"
     elif status == 504:
         headers["retry-after"] = str(RETRY_AFTER_SECONDS)
-    return Failure(status, form(told), headers)
+    return Failure(status, write(details), headers)
 
 
-def _openai(told: Told) -> dict[str, Any]:
-    """https://platform.openai.com/docs/guides/error-codes; of every route that no other family has."""
+def _openai(details: ErrorDetails) -> dict[str, Any]:
+    """https://platform.openai.com/docs/guides/error-codes; the format of every route without another."""
     return {
         "error": {
-            "message": told.message,
-            "type": "invalid_request_error" if told.status < 500 else "server_error",
-            "param": told.param,
-            "code": told.code,
+            "message": details.message,
+            "type": "invalid_request_error" if details.status < 500 else "server_error",
+            "param": details.param,
+            "code": details.code,
         }
     }
 
 
-def _embeddings(told: Told) -> dict[str, Any]:
+def _embeddings(details: ErrorDetails) -> dict[str, Any]:
     """OpenAI's clients read ``error``, Voyage's and Jina's ``detail``."""
-    return {**_openai(told), "detail": told.message}
+    return {**_openai(details), "detail": details.message}
 
 
-def _rerank(told: Told) -> dict[str, Any]:
+def _rerank(details: ErrorDetails) -> dict[str, Any]:
     """Cohere's clients read ``message``, Voyage's and Jina's ``detail``."""
-    return {"id": told.request_id, "message": told.message, "detail": told.message, **_openai(told)}
+    return {
+        "id": details.request_id,
+        "message": details.message,
+        "detail": details.message,
+        **_openai(details),
+    }
 
 
-def _cohere(told: Told) -> dict[str, Any]:
+def _cohere(details: ErrorDetails) -> dict[str, Any]:
     """https://docs.cohere.com/reference/errors, with a code and the field's name."""
-    return {"id": told.request_id, "message": told.message, "code": told.code, "param": told.param}
+    return {
+        "id": details.request_id,
+        "message": details.message,
+        "code": details.code,
+        "param": details.param,
+    }
 
 
-def _tei(told: Told) -> dict[str, Any]:
+def _tei(details: ErrorDetails) -> dict[str, Any]:
     """https://huggingface.github.io/text-embeddings-inference, with a code and the field's name."""
-    error_type = next((name for kind, name in TEI_TYPES if isinstance(told.error, kind)), "Backend")
-    return {"error": told.message, "error_type": error_type, "code": told.code, "param": told.param}
+    error_type = next((name for kind, name in TEI_TYPES if isinstance(details.error, kind)), "Backend")
+    return {"error": details.message, "error_type": error_type, "code": details.code, "param": details.param}
 
 
 # How each error format of the table of routes writes an error, and its statuses.
-FORMATS: Mapping[ErrorFormat, tuple[Callable[[Told], dict[str, Any]], Statuses]] = {
+FORMATS: Mapping[ErrorFormat, tuple[Callable[[ErrorDetails], dict[str, Any]], Statuses]] = {
     "openai": (_openai, STATUS),
     "embeddings": (_embeddings, STATUS),
     "rerank": (_rerank, STATUS),

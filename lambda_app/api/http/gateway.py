@@ -1,7 +1,7 @@
 """HTTP events of API Gateway (REST and HTTP APIs), Function URLs and load balancers, made safe for Mangum.
 
-Mangum reads an event before its own error handling begins, so whatever it would trip over is refused here,
-with a 400, or left out where nothing of ours reads it.
+Mangum reads an event before its own error handling begins, so whatever it cannot read is refused here, with
+a 400, or left out where nothing here reads it.
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ from lambda_app.limits import ALB_RESPONSE_BYTES, LAMBDA_RESPONSE_BYTES
 
 
 def is_http(event: Any) -> bool:
-    """Whether an event comes from an HTTP front door (and not from a queue, a schedule or a pipeline)."""
+    """Whether an event comes over HTTP (and not from a queue, a schedule or a pipeline)."""
     has_context = isinstance(event, dict) and isinstance(event.get("requestContext"), dict)
     return has_context and _method(event) is not None
 
 
 def is_load_balancer(event: Mapping[str, Any]) -> bool:
+    """Whether an HTTP event comes from an Application Load Balancer."""
     return "elb" in event["requestContext"]
 
 
 def response_limit(event: Mapping[str, Any]) -> int:
-    """The most bytes that the answer's envelope may have."""
+    """Returns the largest size in bytes of the whole response."""
     return ALB_RESPONSE_BYTES if is_load_balancer(event) else LAMBDA_RESPONSE_BYTES
 
 
 def normalise(event: Mapping[str, Any], base_path: str) -> dict[str, Any]:
-    """A copy of the event with well-formed headers, query and path (stage and ``base_path`` stripped).
+    """Returns a copy of the event with well-formed headers, query and path.
 
-    The body is left as it is: see :func:`normalise_body`.
+    The path has no stage and no ``base_path`` in front. The body stays: see :func:`normalise_body`.
     """
     clean = dict(event)
     context = dict(event["requestContext"])
@@ -70,18 +71,18 @@ def normalise_body(clean: dict[str, Any]) -> None:
 
 
 def method(event: Mapping[str, Any]) -> str:
-    """The method of an HTTP event."""
+    """Returns the method of an HTTP event."""
     return _method(event) or ""
 
 
 def path(event: Mapping[str, Any]) -> str:
-    """The path of a normalised event, as the application's routes are matched with it."""
+    """Returns the path of a normalised event, as the application's routes are matched with it."""
     found: str = event["requestContext"]["http"]["path"] if _is_v2(event) else event["path"]
     return found
 
 
 def header_values(event: Mapping[str, Any], name: str) -> set[str]:
-    """The different values of a header in a normalised event; ``name`` is in lower case."""
+    """Returns the different values of a header in a normalised event; ``name`` is in lower case."""
     values = {value for key, value in event["headers"].items() if key.lower() == name}
     for key, several in (event.get("multiValueHeaders") or {}).items():
         if key.lower() == name:
@@ -90,14 +91,16 @@ def header_values(event: Mapping[str, Any], name: str) -> set[str]:
 
 
 def is_preflight(event: Mapping[str, Any]) -> bool:
-    """Whether a browser asks, with a normalised event, what a page of another origin may send."""
+    """Whether a normalised event is a browser's question what a page of another origin may send."""
     asked = ("origin", "access-control-request-method")
     return method(event) == "OPTIONS" and all(header_values(event, name) for name in asked)
 
 
 def allow_origin(event: Mapping[str, Any], origins: Collection[str]) -> dict[str, str]:
-    """The header that lets a page of another origin read what never reached the application; none if it may
-    not."""
+    """Returns the headers that let a page of another origin read a response; none if it may not.
+
+    For responses of which the application knows nothing.
+    """
     if "*" in origins:
         return {"access-control-allow-origin": "*"}
     allowed = header_values(event, "origin") & set(origins)
@@ -110,14 +113,14 @@ def response(
     content: Mapping[str, Any],
     headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """A gateway answer with a JSON body, for what never reaches the application."""
-    answer: dict[str, Any] = {"statusCode": status, "body": json.dumps(content), "isBase64Encoded": False}
+    """Returns a gateway response with a JSON body, for an event that does not reach the application."""
+    written: dict[str, Any] = {"statusCode": status, "body": json.dumps(content), "isBase64Encoded": False}
     sent = {"content-type": "application/json", **(headers or {})}
     if is_load_balancer(event) and "multiValueHeaders" in event:
-        answer["multiValueHeaders"] = {name: [value] for name, value in sent.items()}
+        written["multiValueHeaders"] = {name: [value] for name, value in sent.items()}
     else:
-        answer["headers"] = sent
-    return answer
+        written["headers"] = sent
+    return written
 
 
 def _is_v2(event: Mapping[str, Any]) -> bool:
@@ -184,7 +187,7 @@ def _multi_values(value: Any) -> dict[str, list[str]]:
 
 
 def _harmless(name: str, text: str) -> bool:
-    """Mangum splits Host at its colon and takes int() of the port; nothing here reads either."""
+    """Whether Mangum can read a header: it splits Host at its colon, and takes int() of the port."""
     if name == "host":
         _, colon, port = text.partition(":")
         return not colon or _is_port(port)
