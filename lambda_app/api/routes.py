@@ -15,8 +15,8 @@ class Route(NamedTuple):
     """One route.
 
     ``module`` is below ``lambda_app.api``, and ``function`` one of its functions. ``errors`` names a format
-    in ``api/http/error_responses.py``. ``request`` and ``response`` name schemas below
-    ``lambda_app.api.docs``; a route without a response schema is a page for people, and not part of the
+    in ``api/http/error_responses.py``. ``request`` and ``response`` name classes below
+    ``lambda_app.api``; a route without a response is a page for people, and not part of the
     OpenAPI document. ``tags`` are the client APIs that the route belongs to.
     """
 
@@ -31,77 +31,78 @@ class Route(NamedTuple):
     summary: str
 
 
-_OPENAI, _COHERE, _TEI, _INFO = "providers.openai", "providers.cohere", "providers.tei", "providers.info"
+_OPENAI, _TEI, _INFO = "providers.openai", "providers.tei", "providers.info"
+_COHERE_RERANK, _COHERE_EMBED = "providers.cohere.rerank", "providers.cohere.embed"
 
 ROUTES: tuple[Route, ...] = (
     Route(
         *("POST", "/v1/embeddings", _OPENAI, "embeddings", "embeddings"),
-        *("schemas.openai.EmbeddingsRequest", "schemas.openai.EmbeddingsAnswer"),
+        *("providers.openai.EmbeddingsRequest", "docs.schemas.openai.EmbeddingsAnswer"),
         *(("OpenAI", "Voyage", "Jina"), "Embed texts"),
     ),
     Route(
         *("GET", "/v1/models", _OPENAI, "models", "openai"),
-        *("", "schemas.openai.Models"),
+        *("", "docs.schemas.openai.Models"),
         *(("OpenAI",), "List models"),
     ),
     Route(
         *("GET", "/v1/models/{name:path}", _OPENAI, "model", "openai"),
-        *("", "schemas.openai.Model"),
+        *("", "docs.schemas.openai.Model"),
         *(("OpenAI",), "One model"),
     ),
     Route(
-        *("POST", "/v1/rerank", _COHERE, "rerank_v1", "rerank"),
-        *("schemas.cohere.RerankV1Request", "schemas.cohere.RerankV1Answer"),
+        *("POST", "/v1/rerank", _COHERE_RERANK, "rerank_v1", "rerank"),
+        *("providers.cohere.rerank.RerankV1Request", "docs.schemas.cohere.RerankV1Answer"),
         *(("Cohere", "Jina", "Voyage"), "Rank documents"),
     ),
     Route(
-        *("POST", "/v2/rerank", _COHERE, "rerank_v2", "cohere"),
-        *("schemas.cohere.RerankV2Request", "schemas.cohere.RerankV2Answer"),
+        *("POST", "/v2/rerank", _COHERE_RERANK, "rerank_v2", "cohere"),
+        *("providers.cohere.rerank.RerankV2Request", "docs.schemas.cohere.RerankV2Answer"),
         *(("Cohere",), "Rank documents"),
     ),
     Route(
-        *("POST", "/v1/embed", _COHERE, "embed_v1", "cohere"),
-        *("schemas.cohere.EmbedV1Request", "schemas.cohere.EmbedV1Answer"),
+        *("POST", "/v1/embed", _COHERE_EMBED, "embed_v1", "cohere"),
+        *("providers.cohere.embed.EmbedV1Request", "docs.schemas.cohere.EmbedV1Answer"),
         *(("Cohere",), "Embed texts"),
     ),
     Route(
-        *("POST", "/v2/embed", _COHERE, "embed_v2", "cohere"),
-        *("schemas.cohere.EmbedV2Request", "schemas.cohere.EmbedV2Answer"),
+        *("POST", "/v2/embed", _COHERE_EMBED, "embed_v2", "cohere"),
+        *("providers.cohere.embed.EmbedV2Request", "docs.schemas.cohere.EmbedV2Answer"),
         *(("Cohere",), "Embed texts"),
     ),
     Route(
         *("POST", "/", _TEI, "root", "tei"),
-        *("schemas.tei.RootRequest", "schemas.tei.RootAnswer"),
+        *("providers.tei.RootRequest", "docs.schemas.tei.RootAnswer"),
         *(("TEI",), "Embed texts, or compare sentences"),
     ),
     Route(
         *("POST", "/embed", _TEI, "embed", "tei"),
-        *("schemas.tei.TeiEmbedRequest", "schemas.tei.Vectors"),
+        *("providers.tei.TeiEmbedRequest", "docs.schemas.tei.Vectors"),
         *(("TEI",), "Embed texts"),
     ),
     Route(
         *("POST", "/rerank", _TEI, "rerank", "tei"),
-        *("schemas.tei.TeiRerankRequest", "schemas.tei.Ranks"),
+        *("providers.tei.TeiRerankRequest", "docs.schemas.tei.Ranks"),
         *(("TEI",), "Rank texts"),
     ),
     Route(
         *("POST", "/similarity", _TEI, "similarity", "tei"),
-        *("schemas.tei.SimilarityRequest", "schemas.tei.Similarities"),
+        *("providers.tei.SimilarityRequest", "docs.schemas.tei.Similarities"),
         *(("TEI",), "Compare sentences"),
     ),
     Route(
         *("POST", "/tokenize", _TEI, "tokenize", "tei"),
-        *("schemas.tei.TokenizeRequest", "schemas.tei.TokenLists"),
+        *("providers.tei.TokenizeRequest", "docs.schemas.tei.TokenLists"),
         *(("TEI",), "See tokens"),
     ),
     Route(
         *("GET", "/info", _INFO, "describe", "openai"),
-        *("", "schemas.common.Info"),
+        *("", "docs.schemas.common.Info"),
         *(("Function",), "What runs here"),
     ),
     Route(
         *("GET", "/health", _INFO, "health", "openai"),
-        *("", "schemas.common.Health"),
+        *("", "docs.schemas.common.Health"),
         *(("Function",), "That the function answers"),
     ),
     Route("GET", "/openapi.json", "docs.swagger", "openapi", "openai", "", "", (), "The OpenAPI document"),

@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the models of ``schemas`` when it is asked for."""
+"""The OpenAPI document, made from the table of routes when it is asked for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from lambda_app import __version__
 from lambda_app.api.docs.schemas import cohere, openai, tei
+from lambda_app.api.parsing.request import Request
 from lambda_app.api.routes import ROUTES, ErrorFormat, Route
 
 QUERY = "how is yellow fever transmitted"
@@ -93,7 +94,7 @@ class Operation(NamedTuple):
     path: str
     tags: tuple[str, ...]
     summary: str
-    request: type[BaseModel] | None
+    request: type[Request] | None
     examples: Mapping[str, Any]
     answer: Any
     error: type[BaseModel]
@@ -130,17 +131,24 @@ def _statuses(route: Route) -> Mapping[int, str]:
 def _named(name: str) -> Any:
     """Returns the schema that the table of routes names."""
     module, _, attribute = name.rpartition(".")
-    return getattr(import_module(f"lambda_app.api.docs.{module}"), attribute)
+    return getattr(import_module(f"lambda_app.api.{module}"), attribute)
 
 
 def document(prefix: str = "") -> dict[str, Any]:
     """The document, for an API whose paths begin with ``prefix``, such as a stage's name."""
     described = operations()
-    models = [route.request for route in described if route.request] + [route.error for route in described]
+    errors = dict.fromkeys(operation.error for operation in described)
     names, components = models_json_schema(
-        [(model, "validation") for model in dict.fromkeys(models)], ref_template=REFERENCE
+        [(model, "validation") for model in errors], ref_template=REFERENCE
     )
     schemas = dict(components.get("$defs", {}))
+
+    def refer(kind: Any) -> dict[str, Any]:
+        if kind.__name__ not in schemas:
+            schemas[kind.__name__] = {}  # one that refers to itself finds it here
+            schemas[kind.__name__] = kind.schema(refer)
+        return {"$ref": REFERENCE.format(model=kind.__name__)}
+
     paths: dict[str, Any] = {}
     for route in described:
         answer = _schema(route.answer, schemas)
@@ -159,7 +167,7 @@ def document(prefix: str = "") -> dict[str, Any]:
                 "required": True,
                 "content": {
                     "application/json": {
-                        "schema": names[(route.request, "validation")],
+                        "schema": refer(route.request),
                         "examples": {name: {"value": value} for name, value in route.examples.items()},
                     }
                 },

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lambda_app.api.parsing import fields
-from lambda_app.api.parsing import input_type as roles
+from lambda_app.api.parsing.input_type import INPUT_TYPES
 from lambda_app.api.parsing.vectors import encode_vectors
 from lambda_app.api.response_size import check_size
 from lambda_app.errors import DeadlineError, FieldError, LambdaAppError, ResponseTooLargeError
@@ -75,8 +75,8 @@ def _embed(service: Service, event: Mapping[str, Any], invocation: Invocation) -
     fields.optional_text(event, "model")
     encoding = fields.optional_choice(event, "encoding", ENCODINGS, "float")
     request = EmbedRequest(
-        texts=fields.texts(event, "texts", most=service.limits.embed_texts),
-        input_type=roles.input_type(event, default="passage"),
+        texts=fields.texts(event, "texts", max_items=service.limits.embed_texts),
+        input_type=fields.optional_meaning(event, "input_type", INPUT_TYPES) or "passage",
         encodings=(encoding,),
         dimensions=fields.optional_integer(event, "dimensions"),
     )
@@ -95,7 +95,7 @@ def _rerank(service: Service, event: Mapping[str, Any], invocation: Invocation) 
     fields.optional_text(event, "model")
     request = RerankRequest(
         query=fields.text(event, "query"),
-        documents=fields.texts(event, "documents", most=service.limits.rerank_documents),
+        documents=fields.texts(event, "documents", max_items=service.limits.rerank_documents),
         top_n=fields.optional_integer(event, "top_n"),
         raw_scores=fields.optional_flag(event, "raw_scores"),
     )

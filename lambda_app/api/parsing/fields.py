@@ -1,7 +1,6 @@
-"""Reads typed fields out of parsed JSON, for every door.
+"""Reads typed values out of parsed JSON.
 
-Own code rather than a schema library, because direct invocation must not pay for importing one (50 ms of
-cold start). Errors name the field and what it takes; they never repeat what was sent.
+Errors name the field and what it takes; they never repeat what was sent.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ JSON_TYPES = {
 
 
 def parse_json(body: bytes) -> Any:
-    """Strict JSON: UTF-8, no NaN or Infinity, nesting within the interpreter's bounds.
+    """Parses strict JSON: UTF-8, no NaN or Infinity, nesting within the interpreter's bounds.
 
     Raises:
         InvalidJSONError: saying where parsing stopped, never what stood there.
@@ -42,48 +41,52 @@ def parse_json(body: bytes) -> Any:
 
 
 def json_object(value: Any, what: str = "the body") -> Mapping[str, Any]:
-    """``value`` as an object, or a FieldError that says so."""
+    """Returns ``value`` if it is an object.
+
+    Raises:
+        FieldError: it is not.
+    """
     if not isinstance(value, dict):
         raise FieldError(f"{what} must be a JSON object")
     return value
 
 
 def reject_unknown(body: Mapping[str, Any], allowed: Collection[str]) -> None:
-    """A misspelt option must not be ignored in silence."""
+    """Refuses fields that are not allowed, since a misspelt option must not be ignored in silence."""
     if not body.keys() <= set(allowed):
         known = ", ".join(sorted(allowed))
         raise FieldError(f"unknown field: the fields here are {known}", code="unknown_field")
 
 
 def text(body: Mapping[str, Any], name: str) -> str:
-    """A required string."""
+    """Reads a required string."""
     value = body.get(name)
     if value is None:
-        _missing(name, "a string")
+        missing(name, "a string")
     if not isinstance(value, str):
-        _wrong(name, "a string", value)
+        wrong(name, "a string", value)
     return value
 
 
-def texts(body: Mapping[str, Any], name: str, *, most: int) -> list[str]:
-    """A required string or list of strings, each possibly wrapped as ``{"text": ...}``; always a list.
+def texts(body: Mapping[str, Any], name: str, *, max_items: int) -> list[str]:
+    """Reads a required string or list of strings, each possibly as ``{"text": ...}``; returns a list.
 
     The count is checked before the items are looked at, so that a million bad ones cost nothing.
     """
     value = body.get(name)
     if value is None:
-        _missing(name, "a list of strings")
+        missing(name, "a list of strings")
     if isinstance(value, str):
         return [value]
     if not isinstance(value, list):
-        _wrong(name, "a list of strings", value)
-    if len(value) > most:
-        raise LimitError(f"{name} holds {len(value)} texts, at most {most} fit one request", param=name)
+        wrong(name, "a list of strings", value)
+    if len(value) > max_items:
+        raise LimitError(f"{name} holds {len(value)} texts, at most {max_items} fit one request", param=name)
     return [item_text(item, f"{name}[{index}]") for index, item in enumerate(value)]
 
 
 def encodable(text: str) -> bool:
-    """Whether a text can leave as UTF-8: one with a lone surrogate cannot."""
+    """Returns whether a text can be sent as UTF-8: one with a lone surrogate cannot."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -92,94 +95,101 @@ def encodable(text: str) -> bool:
 
 
 def optional_choice(body: Mapping[str, Any], name: str, choices: Collection[str], default: str) -> str:
-    """One of ``choices``; absent or null gives ``default``."""
+    """Reads one of ``choices``; absent or null gives ``default``."""
     value = body.get(name)
     if value is None:
         return default
-    return _one_of(value, name, choices)
+    return one_of(value, name, choices)
 
 
 def optional_meaning(body: Mapping[str, Any], name: str, meanings: Mapping[str, T]) -> T | None:
-    """What one of the words of ``meanings`` means; absent or null gives None."""
+    """Reads a word of ``meanings`` and returns what it means; absent or null gives None."""
     value = body.get(name)
-    return None if value is None else meanings[_one_of(value, name, meanings)]
+    return None if value is None else meanings[one_of(value, name, meanings)]
 
 
 def optional_choices(body: Mapping[str, Any], name: str, choices: Collection[str]) -> list[str]:
-    """A list of ``choices``, each once and in the caller's order, or one of them alone; empty if absent."""
+    """Reads a list of ``choices``, each once and in the caller's order, or one alone; empty if absent."""
     value = body.get(name)
     if value is None:
         return []
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list):
-        _wrong(name, "a list of strings", value)
+        wrong(name, "a list of strings", value)
     if len(given) > len(choices):
         raise FieldError(f"{name} may hold each of {', '.join(choices)} once", param=name)
-    return list(dict.fromkeys(_one_of(item, name, choices) for item in given))
+    return list(dict.fromkeys(one_of(item, name, choices) for item in given))
 
 
-def optional_integer(body: Mapping[str, Any], name: str, *, least: int = 1) -> int | None:
-    """A whole number of at least ``least``; absent or null gives None."""
+def optional_integer(body: Mapping[str, Any], name: str, *, minimum: int = 1) -> int | None:
+    """Reads a whole number of at least ``minimum``; absent or null gives None."""
     value = body.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int):
-        _wrong(name, "a whole number", value)
-    if value < least:
-        raise FieldError(f"{name} must be at least {least}", param=name)
+        wrong(name, "a whole number", value)
+    if value < minimum:
+        raise FieldError(f"{name} must be at least {minimum}", param=name)
     return value
 
 
 def optional_flag(body: Mapping[str, Any], name: str, *, default: bool = False) -> bool:
-    """true or false; absent or null gives ``default``."""
+    """Reads true or false; absent or null gives ``default``."""
     value = body.get(name)
     if value is None:
         return default
     if not isinstance(value, bool):
-        _wrong(name, "true or false", value)
+        wrong(name, "true or false", value)
     return value
 
 
 def optional_object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """An object; absent or null gives an empty one."""
+    """Reads an object; absent or null gives an empty one."""
     value = body.get(name)
     if value is None:
         return {}
     if not isinstance(value, dict):
-        _wrong(name, "an object", value)
+        wrong(name, "an object", value)
     return value
 
 
 def optional_text(body: Mapping[str, Any], name: str) -> str:
-    """Any string; absent or null gives an empty one."""
+    """Reads any string; absent or null gives an empty one."""
     value = body.get(name)
     if value is None:
         return ""
     if not isinstance(value, str):
-        _wrong(name, "a string", value)
+        wrong(name, "a string", value)
     return value
 
 
-def _one_of(value: Any, name: str, choices: Collection[str]) -> str:
+def one_of(value: Any, name: str, choices: Collection[str]) -> str:
+    """Returns ``value`` if it is one of ``choices``.
+
+    Raises:
+        FieldError: it is not.
+    """
     if not (isinstance(value, str) and value in choices):
         raise FieldError(f"{name} must be one of {', '.join(choices)}", param=name)
     return value
 
 
 def item_text(item: Any, where: str) -> str:
-    """A text of a list, possibly wrapped as ``{"text": ...}``."""
+    """Reads a text of a list, possibly wrapped as ``{"text": ...}``."""
     if isinstance(item, str):
         return item
     if isinstance(item, dict) and isinstance(item.get("text"), str):
         return cast("str", item["text"])
-    _wrong(where, 'a string or {"text": string}', item)
+    wrong(where, 'a string or {"text": string}', item)
 
 
-def _missing(name: str, expected: str) -> NoReturn:
+def missing(name: str, expected: str) -> NoReturn:
+    """Raises the error of a required field that is absent or null."""
     raise FieldError(f"{name} is missing: it must be {expected}", param=name, code="missing_field")
 
 
-def _wrong(name: str, expected: str, value: Any) -> NoReturn:
+def wrong(name: str, expected: str, value: Any) -> NoReturn:
+    """Raises the error of a field with a value of another type."""
     found = JSON_TYPES.get(type(value), "null")
     raise FieldError(f"{name} must be {expected}, not {found}", param=name)
 

@@ -1,22 +1,21 @@
-"""The role of a text, query or passage, in the words of every interface.
+"""The input type of a text, query or passage, in the words of every API.
 
-A model such as e5 wants a prompt in front of each text, by its role. The role is stated by the caller or is
-the route's documented default; it is never guessed from the text.
+A model such as e5 expects a prompt in front of each text, by its input type. The caller states it, or the
+route's documented default is used; it is never guessed from the text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lambda_app.api.parsing import fields
 from lambda_app.errors import FieldError
 
 if TYPE_CHECKING:
     from lambda_app.models.embedder import InputType
 
-# Ours, Voyage's and TEI's words. "document" is what Voyage and sentence-transformers call a passage.
-ROLES: Mapping[str, InputType] = {
+# Our own, Voyage's and TEI's words. "document" is what Voyage and sentence-transformers call a passage.
+INPUT_TYPES: Mapping[str, InputType] = {
     "query": "query",
     "passage": "passage",
     "document": "passage",
@@ -24,28 +23,25 @@ ROLES: Mapping[str, InputType] = {
 }
 
 
-def input_type(body: Mapping[str, Any], default: InputType) -> InputType:
-    """The role under ``input_type``."""
-    return fields.optional_meaning(body, "input_type", ROLES) or default
+def of_model_name(name: str) -> InputType | None:
+    """Returns the input type at the end of a model's name, as in ``e5-base-v2:query``, or None.
 
-
-def alias(body: Mapping[str, Any], name: str = "model") -> InputType | None:
-    """The role at the end of a model's name, as in ``e5-base-v2:query``; None where there is none.
-
-    The rest of the name is the caller's own affair: the answer names the real model.
+    The rest of the name is not looked at: the response names the real model.
     """
-    _, colon, word = fields.optional_text(body, name).rpartition(":")
-    return ROLES.get(word) if colon else None
+    _, colon, word = name.rpartition(":")
+    return INPUT_TYPES.get(word) if colon else None
 
 
 def agreed(stated: Mapping[str, InputType | None], default: InputType) -> InputType:
-    """The one role that all fields which state one ask for.
+    """Returns the one input type that all fields which state one ask for.
 
     Raises:
         FieldError: two fields ask for different ones.
     """
-    given = {name: role for name, role in stated.items() if role is not None}
+    given = {name: input_type for name, input_type in stated.items() if input_type is not None}
     if len(set(given.values())) > 1:
         names = " and ".join(given)
-        raise FieldError(f"{names} ask for different roles: leave one of them out", param=next(iter(given)))
+        raise FieldError(
+            f"{names} ask for different input types: leave one of them out", param=next(iter(given))
+        )
     return next(iter(given.values()), default)

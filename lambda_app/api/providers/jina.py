@@ -1,21 +1,21 @@
-"""What Jina's clients add to ``/v1/embeddings``.
+"""The values that Jina's clients add to ``/v1/embeddings``.
 
-Schema: https://api.jina.ai/redoc. Its reranking is ``/v1/rerank`` in ``cohere.py``.
+Schema: https://api.jina.ai/redoc. Its reranking is ``/v1/rerank`` in ``cohere/rerank.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lambda_app.api.parsing import fields
+from lambda_app.api.parsing.request import Field, Refer, Schema
 from lambda_app.errors import FieldError
+from lambda_app.limits import Limits
 
 if TYPE_CHECKING:
     from lambda_app.models.embedder import InputType
 
-# encoding_type is what LlamaIndex's JinaEmbedding calls embedding_type.
-EMBEDDING_FIELDS = ("task", "embedding_type", "encoding_type", "normalized", "late_chunking", "truncate")
 # Tasks that compare texts of one kind: E5's authors recommend the query prompt for those.
 TASKS: Mapping[str, InputType] = {
     "retrieval.query": "query",
@@ -33,33 +33,32 @@ EMBEDDING_TYPES = {
 }
 
 
-def task(body: Mapping[str, Any]) -> InputType | None:
-    """The role that a task stands for."""
-    return fields.optional_meaning(body, "task", TASKS)
+class FixedFlag(Field[bool]):
+    """A flag with one possible value here; any other is refused with the reason."""
+
+    def __init__(self, description: str, *, value: bool, reason: str) -> None:
+        super().__init__(description)
+        self.value = value
+        self.reason = reason
+
+    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> bool:
+        if fields.optional_flag(body, name, default=self.value) is not self.value:
+            raise FieldError(f"{name} must be {str(self.value).lower()}: {self.reason}", param=name)
+        return self.value
+
+    def schemas(self, refer: Refer) -> list[Schema]:
+        return [{"const": self.value, "type": "boolean"}]
 
 
-def embedding_type(body: Mapping[str, Any]) -> tuple[str, bool] | None:
-    """The one type asked for; None if none is.
+def one_type(chosen: Mapping[str, Sequence[str]]) -> tuple[str, bool] | None:
+    """Returns the meaning of the one type that the fields ask for, or None.
 
     Raises:
-        FieldError: there are several, which only Jina's own service answers.
+        FieldError: they ask for several, which only Jina's own service answers.
     """
-    chosen: list[str] = []
-    for name in ("embedding_type", "encoding_type"):
-        types = fields.optional_choices(body, name, EMBEDDING_TYPES)
-        if len({*chosen, *types}) > 1:
+    words: list[str] = []
+    for name, types in chosen.items():
+        if len({*words, *types}) > 1:
             raise FieldError(f"{name} may be one type here: send a request for each", param=name)
-        chosen = chosen or types
-    return EMBEDDING_TYPES[chosen[0]] if chosen else None
-
-
-def refuse_what_no_model_here_does(body: Mapping[str, Any]) -> None:
-    """Fields that have one possible value here.
-
-    Raises:
-        FieldError: a field has another one.
-    """
-    if not fields.optional_flag(body, "normalized", default=True):
-        raise FieldError("normalized must be true: vectors have length 1 here", param="normalized")
-    if fields.optional_flag(body, "late_chunking"):
-        raise FieldError("late_chunking must be false: each text is embedded alone", param="late_chunking")
+        words = words or list(types)
+    return EMBEDDING_TYPES[words[0]] if words else None

@@ -1,60 +1,183 @@
 """``/embed``, ``/rerank``, ``/similarity`` and ``/tokenize`` of text-embeddings-inference (TEI).
 
 ``POST /`` is for clients that were given the bare URL. Schema:
-https://huggingface.github.io/text-embeddings-inference. Answers are bare lists. As in TEI, no prompt is added
-unless ``prompt_name`` asks for it.
+https://huggingface.github.io/text-embeddings-inference. Responses are bare lists. As in TEI, no prompt is
+added unless ``prompt_name`` asks for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lambda_app.api.parsing import fields
-from lambda_app.api.parsing import input_type as roles
+from lambda_app.api.parsing.input_type import INPUT_TYPES
+from lambda_app.api.parsing.request import (
+    Choice,
+    Field,
+    Flag,
+    Ignored,
+    Integer,
+    Refer,
+    Request,
+    Schema,
+    Text,
+    Texts,
+)
 from lambda_app.api.parsing.vectors import encode_vectors
 from lambda_app.errors import EmptyError, FieldError
+from lambda_app.limits import Limits
 from lambda_app.service.types import EmbedRequest, RerankRequest, Truncate
 
 if TYPE_CHECKING:
     from lambda_app.invocation import Invocation
-    from lambda_app.models.embedder import InputType
     from lambda_app.service.service import Service
 
-TRUNCATION = ("truncate", "truncation_direction")
-# options is what clients of the hub's older inference API send beside inputs: about queues and caches there.
-EMBED = ("inputs", *TRUNCATION, "prompt_name", "normalize", "dimensions", "options")
-RERANK = ("query", "texts", *TRUNCATION, "raw_scores", "return_text")
-SIMILARITY = ("inputs", "parameters", "options")
-PARAMETERS = (*TRUNCATION, "prompt_name")
-TOKENIZE = ("inputs", "add_special_tokens", "prompt_name")
 # Rust's clients send the first, Python's the second.
 DIRECTIONS: Mapping[str, Truncate] = {"Left": "start", "left": "start", "Right": "end", "right": "end"}
 
 
+class Inputs(Texts):
+    """Texts; the token ids that TEI's clients may send instead are refused."""
+
+    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> list[str]:
+        value = body.get(name)
+        first = value[0] if isinstance(value, list) and value else None
+        if isinstance(first, list | int) and not isinstance(first, bool):
+            raise FieldError(f"{name} must be text: token ids are not read here", param=name)
+        return super().read(body, name, limits)
+
+
+class Truncating(Request):
+    """What happens to texts that are too long: as in a TEI that was started with ``--auto-truncate``."""
+
+    truncate = Flag("False refuses texts that are too long; they are truncated unless it is.", default=True)
+    truncation_direction = Choice(DIRECTIONS, "Which end a text that is truncated loses.")
+
+    @property
+    def truncation(self) -> Truncate:
+        """What is done with a text that is too long."""
+        return (self.truncation_direction or "end") if self.truncate else "none"
+
+
+def _prompt() -> Choice[Any]:
+    return Choice(INPUT_TYPES, "The input type whose prompt is put in front; none unless it is stated.")
+
+
+def _options() -> Ignored:
+    # Clients of the hub's older inference API send it: it is about queues and caches there.
+    return Ignored("Accepted and ignored.")
+
+
+class TeiEmbedRequest(Truncating):
+    """Texts to embed."""
+
+    inputs = Inputs("embed_texts")
+    prompt_name = _prompt()
+    # Vectors leave the model at length 1. Haystack's clients send false by default, and have to work too.
+    normalize = Flag("Vectors have length 1 in any case.")
+    dimensions = Integer()
+    options = _options()
+
+
+class TeiRerankRequest(Truncating):
+    """A query, and texts to rank by how well they answer it."""
+
+    query = Text()
+    texts = Texts("rerank_documents")
+    raw_scores = Flag()
+    return_text = Flag()
+
+
+class Sentences(Request):
+    """A sentence, and others to compare with it."""
+
+    source_sentence = Text()
+    # The source sentence is embedded with the others.
+    sentences = Texts("embed_texts", reserved=1)
+
+
+class SentencesField(Field[Sentences]):
+    """The required object of sentences."""
+
+    def __init__(self) -> None:
+        super().__init__(required=True)
+
+    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> Sentences:
+        return Sentences(body.get(name), limits, name)
+
+    def schemas(self, refer: Refer) -> list[Schema]:
+        return [refer(Sentences)]
+
+
+class SimilarityParameters(Truncating):
+    """How sentences are read."""
+
+    prompt_name = _prompt()
+
+
+class ParametersField(Field[SimilarityParameters]):
+    """The optional object of parameters."""
+
+    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> SimilarityParameters:
+        return SimilarityParameters(fields.optional_object(body, name), limits, name)
+
+    def schemas(self, refer: Refer) -> list[Schema]:
+        return [refer(SimilarityParameters)]
+
+
+class SimilarityRequest(Request):
+    """Sentences to compare."""
+
+    inputs = SentencesField()
+    parameters = ParametersField()
+    options = _options()
+
+
+class TokenizeRequest(Request):
+    """Texts to tokenize."""
+
+    inputs = Inputs("embed_texts")
+    add_special_tokens = Flag("True unless stated.", default=True)
+    prompt_name = _prompt()
+
+
+class RootRequest:
+    """What clients of the hub post to a bare URL."""
+
+    @classmethod
+    def schema(cls, refer: Refer) -> Schema:
+        """Returns the JSON Schema: one of two requests."""
+        return {
+            "anyOf": [refer(TeiEmbedRequest), refer(SimilarityRequest)],
+            "description": cls.__doc__,
+            "title": cls.__name__,
+        }
+
+
 def root(service: Service, body: Any, invocation: Invocation) -> tuple[list[Any], str]:
-    """What clients of the hub post to a bare URL: a request to embed, or one to compare sentences."""
+    """Returns the response to a request to embed, or to one to compare sentences.
+
+    Raises:
+        RequestError: the request cannot be served as it is.
+    """
     compares = isinstance(body, dict) and isinstance(body.get("inputs"), dict)
     return (similarity if compares else embed)(service, body, invocation)
 
 
 def embed(service: Service, body: Any, invocation: Invocation) -> tuple[list[Any], str]:
-    """One vector for each text, and the fingerprint of the vector space.
+    """Returns one vector for each text, and the fingerprint of the vector space.
 
     Raises:
         RequestError: the request cannot be served as it is.
     """
-    body = fields.json_object(body)
-    fields.reject_unknown(body, EMBED)
-    # Vectors leave the model at length 1. Haystack's clients send false by default, and have to work too.
-    fields.optional_flag(body, "normalize")
-    fields.optional_object(body, "options")
+    request = TeiEmbedRequest(body, service.limits)
     result = service.embed(
         EmbedRequest(
-            texts=_inputs(body, service.limits.embed_texts),
-            input_type=_role(body),
-            dimensions=fields.optional_integer(body, "dimensions"),
-            truncate=_truncate(body),
+            texts=request.inputs,
+            input_type=request.prompt_name or "none",
+            dimensions=request.dimensions,
+            truncate=request.truncation,
             field="inputs",
         ),
         invocation,
@@ -63,56 +186,47 @@ def embed(service: Service, body: Any, invocation: Invocation) -> tuple[list[Any
 
 
 def rerank(service: Service, body: Any, invocation: Invocation) -> tuple[list[Any], str]:
-    """``{"index", "score"}`` of each text, best first, and the fingerprint of the model.
+    """Returns ``{"index", "score"}`` of each text, best first, and the fingerprint of the model.
 
     Raises:
         RequestError: the request cannot be served as it is.
     """
-    body = fields.json_object(body)
-    fields.reject_unknown(body, RERANK)
-    texts = fields.texts(body, "texts", most=service.limits.rerank_documents)
-    return_text = fields.optional_flag(body, "return_text")
+    request = TeiRerankRequest(body, service.limits)
     result = service.rerank(
         RerankRequest(
-            query=fields.text(body, "query"),
-            documents=texts,
-            raw_scores=fields.optional_flag(body, "raw_scores"),
-            truncate=_truncate(body),
+            query=request.query,
+            documents=request.texts,
+            raw_scores=request.raw_scores,
+            truncate=request.truncation,
             field="texts",
         ),
         invocation,
     )
     ranks = [
-        {"index": index, "score": score} | ({"text": texts[index]} if return_text else {})
+        {"index": index, "score": score} | ({"text": request.texts[index]} if request.return_text else {})
         for index, score in result.results
     ]
     return ranks, result.fingerprint
 
 
 def similarity(service: Service, body: Any, invocation: Invocation) -> tuple[list[float], str]:
-    """The cosine of each sentence with the source sentence, and the fingerprint of the vector space.
+    """Returns the cosine of each sentence with the source sentence, and the vector space's fingerprint.
 
     Raises:
         RequestError: the request cannot be served as it is.
     """
-    body = fields.json_object(body)
-    fields.reject_unknown(body, SIMILARITY)
-    inputs = fields.json_object(body.get("inputs"), "inputs")
-    fields.reject_unknown(inputs, ("source_sentence", "sentences"))
-    fields.optional_object(body, "options")
-    parameters = fields.optional_object(body, "parameters")
-    fields.reject_unknown(parameters, PARAMETERS)
-    sentences = fields.texts(inputs, "sentences", most=service.limits.embed_texts - 1)
+    request = SimilarityRequest(body, service.limits)
+    sentences = request.inputs.sentences
     if not sentences:
         raise EmptyError("sentences must hold at least one text", param="sentences")
     result = service.embed(
         EmbedRequest(
-            # The source last, so that errors tell the sentences' own places.
-            texts=[*sentences, fields.text(inputs, "source_sentence")],
-            input_type=_role(parameters),
-            # Nothing but one number for each sentence leaves.
+            # The source last, so that errors name the sentences' own places.
+            texts=[*sentences, request.inputs.source_sentence],
+            input_type=request.parameters.prompt_name or "none",
+            # One number for each sentence is all that is sent.
             encodings=("ubinary",),
-            truncate=_truncate(parameters),
+            truncate=request.parameters.truncation,
             field="sentences",
         ),
         invocation,
@@ -122,43 +236,24 @@ def similarity(service: Service, body: Any, invocation: Invocation) -> tuple[lis
 
 
 def tokenize(service: Service, body: Any, invocation: Invocation) -> tuple[list[Any], str]:
-    """The tokens of each text, uncut. Where in the text each begins is not known: null.
+    """Returns the tokens of each text, not truncated. Where each begins in the text is not known: null.
 
     Raises:
         RequestError: the request cannot be served as it is.
     """
-    body = fields.json_object(body)
-    fields.reject_unknown(body, TOKENIZE)
+    request = TokenizeRequest(body, service.limits)
     found = service.tokens(
-        _inputs(body, service.limits.embed_texts),
-        _role(body),
-        invocation,
-        special=fields.optional_flag(body, "add_special_tokens", default=True),
+        request.inputs,
+        request.prompt_name or "none",
+        special=request.add_special_tokens,
         field="inputs",
+        invocation=invocation,
     )
-    answer = [
+    response = [
         [
             {"id": token.id, "text": token.text, "special": token.special, "start": None, "stop": None}
             for token in tokens
         ]
         for tokens in found
     ]
-    return answer, ""
-
-
-def _inputs(body: Mapping[str, Any], most: int) -> Sequence[str]:
-    value = body.get("inputs")
-    first = value[0] if isinstance(value, list) and value else None
-    if isinstance(first, list | int) and not isinstance(first, bool):
-        raise FieldError("inputs must be text: token ids are not read here", param="inputs")
-    return fields.texts(body, "inputs", most=most)
-
-
-def _role(body: Mapping[str, Any]) -> InputType:
-    return fields.optional_meaning(body, "prompt_name", roles.ROLES) or "none"
-
-
-def _truncate(body: Mapping[str, Any]) -> Truncate:
-    """As a TEI that was started with ``--auto-truncate``: texts are cut unless ``truncate`` is false."""
-    direction = fields.optional_meaning(body, "truncation_direction", DIRECTIONS) or "end"
-    return direction if fields.optional_flag(body, "truncate", default=True) else "none"
+    return response, ""

@@ -11,27 +11,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from lambda_app.api.docs.openapi_document import Operation, document, operations
-from lambda_app.api.providers import cohere, openai, tei
 from lambda_app.api.routes import GETS, POSTS
 from lambda_app.limits import ALB_RESPONSE_BYTES
 from tests.support.fakes import Context, fake_dispatcher, http_v2
 from tests.support.golden_openapi import GOLDEN, rendered
 
 DISPATCHER = fake_dispatcher({"LOG_LEVEL": "ERROR"})
-FIELDS = {
-    "/v1/embeddings": openai.FIELDS,
-    "/v1/rerank": cohere.RERANK_V1,
-    "/v2/rerank": cohere.RERANK_V2,
-    "/v1/embed": cohere.EMBED_V1,
-    "/v2/embed": cohere.EMBED_V2,
-    "/embed": tei.EMBED,
-    "/rerank": tei.RERANK,
-    "/similarity": tei.SIMILARITY,
-    "/tokenize": tei.TOKENIZE,
-}
 ROUTES = {route.path: route for route in operations()}
 EXAMPLES = [
     pytest.param(route, body, id=f"{route.path} {name}")
@@ -43,6 +31,76 @@ EXAMPLES = [
 def send(path: str, body: Any = None, **options: Any) -> dict[str, Any]:
     answer: dict[str, Any] = DISPATCHER(http_v2(path, body, **options), Context())
     return answer
+
+
+def schema_of(route: Operation) -> dict[str, Any]:
+    """The JSON Schema of a route's body."""
+    operation = document()["paths"][route.path]["post"]
+    schema: dict[str, Any] = operation["requestBody"]["content"]["application/json"]["schema"]
+    return schema
+
+
+def fields_of(route: Operation) -> list[str]:
+    schema = resolved(schema_of(route))
+    return list(schema["properties"])
+
+
+def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" not in schema:
+        return schema
+    found: dict[str, Any] = COMPONENTS[schema["$ref"].rpartition("/")[2]]
+    return found
+
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "null": (type(None),),
+    "boolean": (bool,),
+    "integer": (int,),
+    "string": (str,),
+    "array": (list,),
+    "object": (dict,),
+}
+
+
+def valid(value: Any, schema: dict[str, Any]) -> bool:
+    """Whether a value is what a JSON Schema describes, for the keywords that ours use."""
+    schema = resolved(schema)
+    if "anyOf" in schema:
+        return any(valid(value, one) for one in schema["anyOf"])
+    unknown = schema.keys() - KEYWORDS
+    assert not unknown, f"keywords this test does not know: {unknown}"
+    kind = schema.get("type")
+    if kind is not None and not isinstance(value, KINDS[kind]):
+        return False
+    if isinstance(value, bool) and kind == "integer":
+        return False
+    if "const" in schema and value != schema["const"]:
+        return False
+    if "enum" in schema and value not in schema["enum"]:
+        return False
+    if isinstance(value, str):
+        return bool(schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)))
+    if isinstance(value, int):
+        return bool(value >= schema.get("minimum", value))
+    if isinstance(value, list):
+        fits = schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value))
+        return fits and all(valid(item, schema["items"]) for item in value)
+    if isinstance(value, dict):
+        properties = schema.get("properties", {})
+        more = schema.get("additionalProperties", True) or value.keys() <= properties.keys()
+        return (
+            more
+            and set(schema.get("required", ())) <= value.keys()
+            and all(valid(value[name], inner) for name, inner in properties.items() if name in value)
+        )
+    return True
+
+
+KEYWORDS = {
+    *("type", "const", "enum", "minLength", "maxLength", "minimum", "minItems", "maxItems", "items"),
+    *("properties", "additionalProperties", "required", "title", "description", "default"),
+}
+COMPONENTS = document()["components"]["schemas"]
 
 
 def test_the_document_is_as_it_was_last_looked_at() -> None:
@@ -57,17 +115,10 @@ def test_every_route_is_described() -> None:
     assert served == document()["paths"].keys()
 
 
-@pytest.mark.parametrize("path", FIELDS)
-def test_the_fields_described_are_those_that_are_read(path: str) -> None:
-    request = ROUTES[path].request
-    assert request is not None
-    assert sorted(request.model_fields) == sorted(FIELDS[path])
-
-
 @pytest.mark.parametrize(("route", "body"), EXAMPLES)
 def test_examples_are_answered_as_described(route: Operation, body: Any) -> None:
     assert route.request is not None
-    route.request.model_validate(body)
+    assert valid(body, schema_of(route))
     answer = send(route.path, body)
     assert answer["statusCode"] == 200, answer["body"]
     TypeAdapter(route.answer).validate_json(answer["body"], by_alias=True)
@@ -102,7 +153,8 @@ OBJECTS = st.dictionaries(st.sampled_from(["text", "type", "content", "title"]),
 VALUES = st.one_of(SCALARS, OBJECTS, st.lists(SCALARS | OBJECTS | st.lists(OBJECTS, max_size=1), max_size=3))
 # What is right on the face of it, but cannot be served: told by its message.
 MEANING = re.compile(
-    "different roles|must be 4: this model|NUL character|one type here|surrogate|where rank_fields is given|"
+    "different input types|"
+    "must be 4: this model|NUL character|one type here|surrogate|where rank_fields is given|"
     "the rank_fields of|is missing: it must be a list|is empty|leave one of them out|"
     "more tokens than the model takes|"
     # To Python 0 is False, so that pydantic takes it for the literal; JSON Schema does not.
@@ -115,7 +167,7 @@ def bodies(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     """A route, and an example of it with some fields changed to anything."""
     route = draw(st.sampled_from([route for route in ROUTES.values() if route.request and route.path != "/"]))
     example = dict(draw(st.sampled_from(list(route.examples.values()))))
-    names = st.sampled_from(sorted(FIELDS[route.path]))
+    names = st.sampled_from(sorted(fields_of(route)))
     return route.path, example | draw(st.dictionaries(names, VALUES, max_size=3))
 
 
@@ -123,14 +175,8 @@ def bodies(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 @settings(max_examples=500, deadline=None)
 def test_what_is_described_is_what_is_taken(asked: tuple[str, dict[str, Any]]) -> None:
     path, body = asked
-    request = ROUTES[path].request
-    assert request is not None
     answer = send(path, body)
-    try:
-        request.model_validate_json(json.dumps(body))
-        described = True
-    except ValidationError:
-        described = False
+    described = valid(body, schema_of(ROUTES[path]))
     if answer["statusCode"] == 200:
         assert described, body
         TypeAdapter(ROUTES[path].answer).validate_json(answer["body"], by_alias=True)

@@ -82,7 +82,7 @@ def test_two_fields_may_not_ask_for_different_roles() -> None:
     body = {"input": "text", "model": "e5:query", "input_type": "document"}
     error = ask("/v1/embeddings", body, 400)["error"]
     assert error["param"] == "input_type"
-    assert "input_type and model ask for different roles" in error["message"]
+    assert "input_type and model ask for different input types" in error["message"]
 
 
 def test_voyages_fields() -> None:
@@ -365,16 +365,12 @@ def test_a_model_that_is_not_served_is_a_failed_dependency_to_teis_clients() -> 
 @pytest.mark.parametrize("post", POSTS, ids=lambda post: post.path)
 def test_every_familys_errors_in_its_own_form(post: Any) -> None:
     """Mistakes, a wrong method and a body that cannot be decoded: one form for each route."""
-    forms = {
-        ("openai", "embeddings"): {"error", "detail"},
-        ("cohere", "rerank_v1"): {"id", "message", "detail", "error"},
-    }
-    others = {
+    form = {
+        "embeddings": {"error", "detail"},
+        "rerank": {"id", "message", "detail", "error"},
         "cohere": {"id", "message", "code", "param"},
         "tei": {"error", "error_type", "code", "param"},
-    }
-    module = post.module.rpartition(".")[2]
-    form = forms.get((module, post.function)) or others[module]
+    }[post.errors]
     answers = [
         send(post.path, "[]"),
         send(post.path, method="DELETE"),

@@ -1,5 +1,4 @@
-"""The API's description: what each route takes and answers, as pydantic models.
+"""What each route responds, as pydantic models; only ``/openapi.json`` loads them.
 
-Only ``/openapi.json`` loads them. Requests are read by ``fields.py``, which costs a cold start nothing;
-``tests/unit/app/test_openapi_document.py`` holds the two together.
+Requests are described by the classes that read them, beside each provider's functions.
 """

@@ -1,105 +1,13 @@
-"""Models of Cohere's routes; ``/v1/rerank`` is Jina's and Voyage's too."""
+"""Models of Cohere's responses; ``/v1/rerank`` is Jina's and Voyage's too."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from lambda_app.api.docs.schemas.common import (
-    LIMITS,
-    Answer,
-    Count,
-    Documents,
-    EmbedTexts,
-    Request,
-    Text,
-    TextObject,
-)
+from lambda_app.api.docs.schemas.common import Answer
 from lambda_app.api.docs.schemas.openai import ErrorDetail
-
-EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
-EmbeddingTypes = EmbeddingType | Annotated[list[EmbeddingType], Field(max_length=6)]
-InputType = Literal["search_document", "search_query", "classification", "clustering"]
-NoImages = Annotated[list[Any], Field(max_length=0, description="The model reads text only.")]
-
-
-class RerankV2Request(Request):
-    """A query, and documents to rank by how well they answer it."""
-
-    query: Text
-    documents: Documents
-    model: Annotated[str | None, Field(description="Any name.")] = None
-    top_n: Count | None = None
-    max_tokens_per_doc: Annotated[Count | None, Field(description="The most that is read of each.")] = None
-    return_documents: bool | None = None
-    priority: Annotated[int | None, Field(ge=0, description="Accepted, and not looked at.")] = None
-
-
-class RerankV1Request(RerankV2Request):
-    """A query, and documents to rank by how well they answer it."""
-
-    documents: Annotated[  # type: ignore[assignment]
-        Documents | Annotated[list[dict[str, Any]], Field(min_length=1, max_length=LIMITS.rerank_documents)],
-        Field(description='Texts, `{"text": ...}`, or with `rank_fields` any objects.'),
-    ]
-    top_k: Annotated[Count | None, Field(description="As `top_n`. Voyage.")] = None
-    rank_fields: Annotated[
-        str | list[str] | None, Field(description="Fields of the documents to read, in that order.")
-    ] = None
-    max_chunks_per_doc: Annotated[
-        Count | None, Field(description="Accepted; a document is one chunk here.")
-    ] = None
-    truncation: Annotated[
-        bool | None, Field(description="False refuses documents that are too long. Voyage.")
-    ] = None
-    raw_scores: Annotated[bool | None, Field(description="The model's own scores, not in [0, 1].")] = None
-
-
-class EmbedV1Request(Request):
-    """Texts to embed."""
-
-    texts: EmbedTexts
-    model: Annotated[str | None, Field(description="Any name; `:query` or `:passage` states the role.")] = (
-        None
-    )
-    images: NoImages | None = None
-    input_type: Annotated[
-        InputType | None, Field(description="The role of the texts: search_document unless it is stated.")
-    ] = None
-    embedding_types: Annotated[
-        EmbeddingTypes | None, Field(description="Vectors come in an object by type where this is given.")
-    ] = None
-    truncate: Annotated[
-        Literal["NONE", "START", "END"] | None,
-        Field(description="What a text that is too long loses: its end unless it is stated."),
-    ] = None
-
-
-class TextPart(TextObject):
-    """A part of an input. There are no others here."""
-
-    type: Literal["text"]
-
-
-class Input(BaseModel):
-    """One input, its parts joined by lines; whatever else the object holds is not looked at."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
-
-    content: Annotated[list[TextPart], Field(min_length=1)]
-
-
-class EmbedV2Request(EmbedV1Request):
-    """Texts to embed: ``texts`` or ``inputs``."""
-
-    texts: EmbedTexts | None = None  # type: ignore[assignment]
-    inputs: Annotated[list[Input], Field(min_length=1, max_length=LIMITS.embed_texts)] | None = None
-    max_tokens: Annotated[Count | None, Field(description="The most that is read of each text.")] = None
-    output_dimension: Annotated[
-        Count | None, Field(description="Fewer than the model has, where it was trained for that.")
-    ] = None
-    priority: Annotated[int | None, Field(ge=0, description="Accepted, and not looked at.")] = None
 
 
 class Document(Answer):

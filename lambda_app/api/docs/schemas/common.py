@@ -1,4 +1,4 @@
-"""What the models of every family share."""
+"""Models that the responses of several APIs share."""
 
 from __future__ import annotations
 
@@ -6,42 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lambda_app.limits import Limits
-
-LIMITS = Limits()
-
-Text = Annotated[str, Field(min_length=1, max_length=LIMITS.text_characters)]
-Role = Literal["query", "passage", "document", "none"]
-Dtype = Literal["float", "int8", "uint8", "binary", "ubinary"]
-Encoding = Literal["float", "base64"]
-Count = Annotated[int, Field(ge=1)]
 Vector = Annotated[
     list[float] | str, Field(description="Numbers, or base64 of little-endian numbers, as the request asks.")
 ]
-
-
-class Request(BaseModel):
-    """A body. Unknown fields are refused; null is the same as leaving a field out."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Answer(BaseModel):
     """A body that the function sends."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class TextObject(BaseModel):
-    """A text in an object; whatever else the object holds is not looked at."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
-
-    text: Text
-
-
-EmbedTexts = Text | Annotated[list[Text | TextObject], Field(min_length=1, max_length=LIMITS.embed_texts)]
-Documents = Text | Annotated[list[Text | TextObject], Field(min_length=1, max_length=LIMITS.rerank_documents)]
 
 
 class Health(Answer):

@@ -1,0 +1,248 @@
+"""Declares the fields of a request once: how a value is read, and its JSON Schema.
+
+A request is a class whose attributes are fields. ``Request(body, limits)`` reads all of them, before any
+inference; the OpenAPI document asks the same fields for their schemas. Plain classes rather than a schema
+library, since importing one costs a cold start 9 ms and more: docs/decisions/0007-request-types.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar, overload
+
+from lambda_app.api.parsing import fields
+from lambda_app.limits import Limits
+
+T = TypeVar("T")
+Schema = dict[str, Any]
+# Adds a schema to those that a document can refer to, and returns the reference.
+Refer = Callable[[type], Schema]
+
+
+class Field(Generic[T]):
+    """One field of a request; ``T`` is the type that it is read as."""
+
+    def __init__(self, description: str = "", *, required: bool = False) -> None:
+        self.description = description
+        self.required = required
+
+    @overload
+    def __get__(self, request: None, owner: type) -> Field[T]: ...
+    @overload
+    def __get__(self, request: Request, owner: type) -> T: ...
+    def __get__(self, request: Request | None, owner: type) -> Any:
+        """Only the class comes here: a request holds the values that were read."""
+        return self
+
+    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> T:
+        """Returns the value of the field ``name``.
+
+        Raises:
+            FieldError: it is missing or wrong. LimitError: it holds too much.
+        """
+        raise NotImplementedError
+
+    def schemas(self, refer: Refer) -> list[Schema]:
+        """Returns the JSON Schema of each kind of value that the field takes, apart from null."""
+        raise NotImplementedError
+
+    def schema(self, name: str, refer: Refer) -> Schema:
+        """Returns the field's JSON Schema; null is the same as leaving an optional field out."""
+        kinds = self.schemas(refer)
+        optional = not self.required
+        whole: Schema = {"anyOf": kinds}
+        if optional:
+            whole = {"anyOf": [*kinds, {"type": "null"}], "default": None}
+        if len(kinds) == 1 and not optional:
+            whole = kinds[0]
+        if self.description:
+            whole = {**whole, "description": self.description}
+        return whole if "$ref" in kinds[0] else {**whole, "title": name.replace("_", " ").title()}
+
+
+class Request:
+    """The fields of a JSON object, read and checked. Unknown fields are refused."""
+
+    fields: ClassVar[Mapping[str, Field[Any]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        own = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
+        cls.fields = {**cls.fields, **own}
+
+    def __init__(self, body: Any, limits: Limits, what: str = "the body") -> None:
+        """Reads all fields.
+
+        Raises:
+            RequestError: one cannot be read. Its message names the field, and never repeats its value.
+        """
+        body = fields.json_object(body, what)
+        fields.reject_unknown(body, self.fields)
+        for name, field in self.fields.items():
+            self.__dict__[name] = field.read(body, name, limits)
+
+    @classmethod
+    def schema(cls, refer: Refer) -> Schema:
+        """Returns the JSON Schema of the object."""
+        required = [name for name, field in cls.fields.items() if field.required]
+        return {
+            "additionalProperties": False,
+            "description": (cls.__doc__ or "").strip(),
+            "properties": {name: field.schema(name, refer) for name, field in cls.fields.items()},
+            **({"required": required} if required else {}),
+            "title": cls.__name__,
+            "type": "object",
+        }
+
+
+class Text(Field[str]):
+    """A required string that will be tokenized."""
+
+    def __init__(self, description: str = "") -> None:
+        super().__init__(description, required=True)
+
+    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> str:
+        return fields.text(body, name)
+
+    def schemas(self, refer: Refer) -> list[Schema]:
+        return [text_schema()]
+
+
+class TextObject:
+    """A text in an object; whatever else the object holds is not looked at."""
+
+    @classmethod
+    def schema(cls, refer: Refer) -> Schema:
+        """Returns the JSON Schema of the object."""
+        return open_object(cls, {"text": {**text_schema(), "title": "Text"}})
+
+
+class Texts(Field[list[str]]):
+    """A string or a list of strings, each possibly as ``{"text": ...}``; read as a list.
+
+    ``limit`` names the field of Limits that says how many fit, less ``reserved``.
+    """
+
+    def __init__(
+        self, limit: str, description: str = "", *, required: bool = True, reserved: int = 0
+    ) -> None:
+        super().__init__(description, required=required)
+        self.limit = limit
+        self.reserved = reserved
+
+    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> list[str]:
+        if not self.required and body.get(name) is None:
+            return []
+        return fields.texts(body, name, max_items=self.max_items(limits))
+
+    def max_items(self, limits: Limits) -> int:
+        """Returns how many texts fit one request."""
+        value: int = getattr(limits, self.limit)
+        return value - self.reserved
+
+    def schemas(self, refer: Refer) -> list[Schema]:
+        items = {"anyOf": [text_schema(), refer(TextObject)]}
+        return [text_schema(), list_schema(items, self.max_items(Limits()))]
+
+
+class AnyText(Field[str]):
+    """A string that is not tokenized; read as an empty one where it is absent."""
+
+    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> str:
+        return fields.optional_text(body, name)
+
+    def schemas(self, refer: Refer) -> list[Schema]:
+        return [{"type": "string"}]
+
+
+class Choice(Field["T | None"], Generic[T]):
+    """One of several words; read as what the word means, None where it is absent."""
+
+    def __init__(self, meanings: Mapping[str, T], description: str = "") -> None:
+        super().__init__(description)
+        self.meanings = meanings
+
+    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> T | None:
+        return fields.optional_meaning(body, name, self.meanings)
+
+    def schemas(self, refer: Refer) -> list[Schema]:
+        return [enum_schema(self.meanings)]
+
+
+class Choices(Field[list[str]]):
+    """A word or a list of words; read as a list, each word once."""
+
+    def __init__(self, words: Sequence[str], description: str = "") -> None:
+        super().__init__(description)
+        self.words = words
+
+    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> list[str]:
+        return fields.optional_choices(body, name, self.words)
+
+    def schemas(self, refer: Refer) -> list[Schema]:
+        word = enum_schema(self.words)
+        return [word, {"items": word, "maxItems": len(self.words), "type": "array"}]
+
+
+class Integer(Field["int | None"]):
+    """A whole number of at least ``minimum``; read as None where it is absent."""
+
+    def __init__(self, description: str = "", *, minimum: int = 1) -> None:
+        super().__init__(description)
+        self.minimum = minimum
+
+    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> int | None:
+        return fields.optional_integer(body, name, minimum=self.minimum)
+
+    def schemas(self, refer: Refer) -> list[Schema]:
+        return [{"minimum": self.minimum, "type": "integer"}]
+
+
+class Flag(Field[bool]):
+    """True or false; read as ``default`` where it is absent."""
+
+    def __init__(self, description: str = "", *, default: bool = False) -> None:
+        super().__init__(description)
+        self.default = default
+
+    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> bool:
+        return fields.optional_flag(body, name, default=self.default)
+
+    def schemas(self, refer: Refer) -> list[Schema]:
+        return [{"type": "boolean"}]
+
+
+class Ignored(Field[Mapping[str, Any]]):
+    """An object that is accepted and not looked at."""
+
+    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> Mapping[str, Any]:
+        return fields.optional_object(body, name)
+
+    def schemas(self, refer: Refer) -> list[Schema]:
+        return [{"additionalProperties": True, "type": "object"}]
+
+
+def text_schema() -> Schema:
+    """Returns the JSON Schema of a text."""
+    return {"maxLength": Limits().text_characters, "minLength": 1, "type": "string"}
+
+
+def list_schema(items: Schema, max_items: int) -> Schema:
+    """Returns the JSON Schema of a list with at least one item."""
+    return {"items": items, "maxItems": max_items, "minItems": 1, "type": "array"}
+
+
+def enum_schema(words: Sequence[str] | Mapping[str, Any]) -> Schema:
+    """Returns the JSON Schema of one word of several."""
+    return {"enum": list(words), "type": "string"}
+
+
+def open_object(cls: type, properties: Mapping[str, Schema]) -> Schema:
+    """Returns the JSON Schema of an object that may hold other fields too."""
+    return {
+        "additionalProperties": True,
+        "description": (cls.__doc__ or "").strip(),
+        "properties": dict(properties),
+        "required": list(properties),
+        "title": cls.__name__,
+        "type": "object",
+    }

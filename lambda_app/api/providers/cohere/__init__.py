@@ -1,0 +1,1 @@
+"""Cohere's API: reranking and embeddings, versions 1 and 2."""

@@ -1,0 +1,161 @@
+"""``/v1/rerank`` and ``/v2/rerank``.
+
+Schema: https://docs.cohere.com/reference/rerank. ``/v1/rerank`` is Jina's and Voyage's too: its response
+holds what the clients of each of the three read. ``raw_scores`` and ``truncated`` are our own additions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lambda_app.api.parsing import fields
+from lambda_app.api.parsing.request import (
+    AnyText,
+    Field,
+    Flag,
+    Integer,
+    Refer,
+    Request,
+    Schema,
+    Text,
+    Texts,
+    list_schema,
+)
+from lambda_app.api.providers.cohere.meta import meta
+from lambda_app.errors import FieldError
+from lambda_app.limits import Limits
+from lambda_app.service.types import RerankRequest
+
+if TYPE_CHECKING:
+    from lambda_app.invocation import Invocation
+    from lambda_app.service.service import Service
+    from lambda_app.service.types import RerankResult
+
+
+class RankFields(Field[list[str]]):
+    """A name or a list of names; read as a list, empty where it is absent."""
+
+    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> list[str]:
+        if body.get(name) is None:
+            return []
+        return fields.texts(body, name, max_items=limits.rerank_documents)
+
+    def schemas(self, refer: Refer) -> list[Schema]:
+        return [{"type": "string"}, {"items": {"type": "string"}, "type": "array"}]
+
+
+class Documents(Texts):
+    """Texts, or the values of the documents' ``rank_fields`` joined by lines."""
+
+    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> list[str]:
+        if body.get("rank_fields") is None:
+            return super().read(body, name, limits)
+        names = RankFields().read(body, "rank_fields", limits)
+        documents = body.get(name)
+        if not (isinstance(documents, list) and all(isinstance(document, dict) for document in documents)):
+            raise FieldError(f"{name} must be a list of objects where rank_fields is given", param=name)
+        # One more than fits is enough for the service to refuse the request.
+        return [
+            _joined(document, names, f"{name}[{index}]")
+            for index, document in enumerate(documents[: self.max_items(limits) + 1])
+        ]
+
+    def schemas(self, refer: Refer) -> list[Schema]:
+        whole = {"additionalProperties": True, "type": "object"}
+        return [*super().schemas(refer), list_schema(whole, self.max_items(Limits()))]
+
+
+class RerankV2Request(Request):
+    """A query, and documents to rank by how well they answer it."""
+
+    query = Text()
+    documents = Texts("rerank_documents")
+    model = AnyText("Any name.")
+    top_n = Integer()
+    max_tokens_per_doc = Integer("How many tokens of each document are read.")
+    return_documents = Flag()
+    # About the queue of Cohere's own service.
+    priority = Integer("Accepted and ignored.", minimum=0)
+
+
+class RerankV1Request(RerankV2Request):
+    """A query, and documents to rank by how well they answer it."""
+
+    documents = Documents("rerank_documents", 'Texts, `{"text": ...}`, or with `rank_fields` any objects.')
+    top_k = Integer("As `top_n`. Voyage.")
+    rank_fields = RankFields("Fields of the documents to read, in that order.")
+    max_chunks_per_doc = Integer("Accepted; a document is one chunk here.")
+    truncation = Flag("False refuses documents that are too long. Voyage.", default=True)
+    raw_scores = Flag("The model's own scores, not in [0, 1].")
+
+
+def rerank_v1(service: Service, body: Any, invocation: Invocation) -> tuple[dict[str, Any], str]:
+    """Returns the response that Cohere's, Jina's and Voyage's clients read, and the model's fingerprint.
+
+    Raises:
+        RequestError: the request cannot be served as it is.
+    """
+    request = RerankV1Request(body, service.limits)
+    result = service.rerank(
+        RerankRequest(
+            query=request.query,
+            documents=request.documents,
+            top_n=request.top_k if request.top_n is None else request.top_n,
+            raw_scores=request.raw_scores,
+            truncate="end" if request.truncation else "none",
+            document_tokens=request.max_tokens_per_doc,
+        ),
+        invocation,
+    )
+    response = {
+        "id": invocation.request_id,
+        "object": "list",
+        "model": result.model,
+        "results": _results(request, result),
+        # Voyage's reader finds documents by their index, so they are not sent a second time.
+        "data": [{"index": index, "relevance_score": score} for index, score in result.results],
+        "usage": {"total_tokens": result.tokens},
+        "meta": meta("1", {"search_units": 1}, result.tokens, result.truncated, "documents"),
+        "truncated": list(result.truncated),
+    }
+    return response, result.fingerprint
+
+
+def rerank_v2(service: Service, body: Any, invocation: Invocation) -> tuple[dict[str, Any], str]:
+    """Returns the response of version 2, and the model's fingerprint.
+
+    Raises:
+        RequestError: the request cannot be served as it is.
+    """
+    request = RerankV2Request(body, service.limits)
+    result = service.rerank(
+        RerankRequest(
+            query=request.query,
+            documents=request.documents,
+            top_n=request.top_n,
+            document_tokens=request.max_tokens_per_doc,
+        ),
+        invocation,
+    )
+    response = {
+        "id": invocation.request_id,
+        "results": _results(request, result),
+        "meta": meta("2", {"search_units": 1}, result.tokens, result.truncated, "documents"),
+    }
+    return response, result.fingerprint
+
+
+def _joined(document: Mapping[str, Any], names: Sequence[str], where: str) -> str:
+    values = [document[name] for name in names if name in document]
+    if not all(isinstance(value, str) for value in values):
+        raise FieldError(f"the rank_fields of {where} must be strings", param=where)
+    return "\n".join(values)
+
+
+def _results(request: RerankV2Request, result: RerankResult) -> list[dict[str, Any]]:
+    return [
+        {"index": index, "relevance_score": score}
+        | ({"document": {"text": request.documents[index]}} if request.return_documents else {})
+        for index, score in result.results
+    ]
