@@ -1,7 +1,8 @@
 """Removes what the function never loads: ``python scripts/image/slim_packages.py``.
 
-Run by the environment's own Python while the image is built. It prints what went and the bytes it had. The
-image's own tests run every event without any of it.
+The environment's own Python runs it while the image is built. It prints what was removed, and fails where a
+name or a pattern matches nothing: a dependency's new version has moved or dropped it. The image's own tests
+run every event without any of it.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-# Distributions that others ask for, for what is not done here.
+# Distributions that others depend on for what is not done here.
 DISTRIBUTIONS = {
     "hf-xet": "downloads for huggingface-hub",
     "huggingface-hub": "tokenizers' downloads: the function opens files",
@@ -24,7 +25,6 @@ DISTRIBUTIONS = {
     "charset-normalizer": "guesses for requests",
     "certifi": "certificates for requests",
     "urllib3": "connections for requests",
-    "colorama": "colours on Windows",
     "protobuf": "reading ONNX files in Python: onnxruntime has its own reader",
     "flatbuffers": "onnxruntime's tools",
     "packaging": "version numbers for huggingface-hub and onnxruntime's tools",
@@ -39,7 +39,6 @@ PATTERNS = {
     "onnxruntime/tools": "converts and inspects models",
     "onnxruntime/datasets": "sample models",
     "onnxruntime/backend": "ONNX's test interface",
-    "onnxruntime/training": "training",
     "numpy/random": "random numbers",
     "numpy/f2py": "wraps Fortran",
     "numpy/distutils": "builds extensions",
@@ -56,20 +55,37 @@ PATTERNS = {
     "**/*.pxd": "declarations for Cython",
     "**/*.a": "static libraries",
 }
+# Patterns that match with some versions of Python only.
+OPTIONAL = frozenset({"numpy/distutils"})  # not in numpy's wheels for Python 3.12 and later
 # Of an AWS client's descriptions of services: what finds credentials and reads objects.
 BOTOCORE_DATA = "botocore/data"
 BOTOCORE_SERVICES = frozenset({"s3", "sts", "sso", "sso-oidc"})
 
 
+class UnmatchedError(Exception):
+    """Names or patterns that match nothing in the environment."""
+
+
 def slim(site_packages: Path) -> dict[str, int]:
-    """Removes it all from a site-packages directory; returns the bytes that each name or pattern had."""
+    """Removes all of it from a site-packages directory.
+
+    Returns:
+        The bytes of each name or pattern.
+
+    Raises:
+        UnmatchedError: a name or a pattern matches nothing; nothing has been removed then.
+    """
     installed = {
         (found.metadata["Name"] or "").lower().replace("_", "-"): found
         for found in importlib.metadata.distributions(path=[str(site_packages)])
     }
     kept = FOR_BOTOCORE if "botocore" in installed else frozenset()
+    if unmatched := _unmatched(site_packages, DISTRIBUTIONS.keys() - installed.keys()):
+        raise UnmatchedError(
+            f"nothing matches {', '.join(unmatched)}: correct the lists in {Path(__file__).name}"
+        )
     removed = {}
-    for name in DISTRIBUTIONS.keys() - kept & installed.keys():
+    for name in DISTRIBUTIONS.keys() - kept:
         files = [Path(str(file.locate())) for file in installed[name].files or []]
         removed[name] = sum(remove(file) for file in files)
     for pattern in PATTERNS:
@@ -84,8 +100,21 @@ def slim(site_packages: Path) -> dict[str, int]:
     return {name: count for name, count in removed.items() if count}
 
 
+def _unmatched(site_packages: Path, missing: Iterable[str]) -> list[str]:
+    """Returns missing distributions and the patterns that match nothing, sorted."""
+    required = PATTERNS.keys() - OPTIONAL
+    patterns = [pattern for pattern in required if next(site_packages.glob(pattern), None) is None]
+    services = site_packages / BOTOCORE_DATA
+    if services.is_dir():
+        missing = [
+            *missing,
+            *(f"{BOTOCORE_DATA}/{one}" for one in BOTOCORE_SERVICES if not (services / one).is_dir()),
+        ]
+    return sorted([*missing, *patterns])
+
+
 def remove(path: Path) -> int:
-    """Removes a file, or a directory with all that is in it; returns the bytes of its files."""
+    """Removes a file, or a directory and everything in it; returns the bytes of its files."""
     if path.is_symlink() or path.is_file():
         size = path.lstat().st_size
         path.unlink()
@@ -94,16 +123,20 @@ def remove(path: Path) -> int:
 
 
 def children(path: Path) -> Iterator[Path]:
-    """The directory's entries; nothing where there is none (a pattern inside it may have gone before)."""
+    """Returns a directory's entries; nothing where an earlier pattern removed it."""
     return iter(sorted(path.iterdir()) if path.is_dir() else ())
 
 
 def main() -> int:
     """Slims the environment of the running Python."""
     if sys.prefix == sys.base_prefix:
-        print("this is no virtual environment: nothing removed", file=sys.stderr)
+        print("this is not a virtual environment: nothing removed", file=sys.stderr)
         return 2
-    removed = slim(Path(sysconfig.get_path("purelib")))
+    try:
+        removed = slim(Path(sysconfig.get_path("purelib")))
+    except UnmatchedError as error:
+        print(error, file=sys.stderr)
+        return 1
     reasons = {**DISTRIBUTIONS, **PATTERNS, BOTOCORE_DATA: "other services' descriptions"}
     for name, size in sorted(removed.items(), key=lambda item: -item[1]):
         print(f"removed {size:>11,} bytes  {name}  ({reasons[name]})")

@@ -130,7 +130,11 @@ def test_the_build_stage_has_every_module_that_a_bundle_needs() -> None:
 # Slimming, compiling, reporting
 
 
-def test_slimming_removes_what_is_listed_and_nothing_else(tmp_path: Path) -> None:
+def test_slimming_removes_what_is_listed_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = ("numpy/random", "**/tests", "**/*.pyi", "onnxruntime/capi/libonnxruntime.so*")
+    assert set(listed) <= slim_packages.PATTERNS.keys()
     site = tmp_path / "site-packages"
     files = {
         "hf_xet/core.so": 100,
@@ -151,6 +155,8 @@ def test_slimming_removes_what_is_listed_and_nothing_else(tmp_path: Path) -> Non
     (site / "hf_xet-1.0.dist-info" / "RECORD").write_text(
         "hf_xet/core.so,,\nhf_xet-1.0.dist-info/METADATA,,\nhf_xet-1.0.dist-info/RECORD,,\n", encoding="utf-8"
     )
+    monkeypatch.setattr(slim_packages, "DISTRIBUTIONS", {"hf-xet": "downloads"})
+    monkeypatch.setattr(slim_packages, "PATTERNS", dict.fromkeys(listed, "a reason"))
     removed = slim_packages.slim(site)
     assert removed["hf-xet"] > 100
     assert removed["numpy/random"] == 50
@@ -166,7 +172,38 @@ def test_slimming_removes_what_is_listed_and_nothing_else(tmp_path: Path) -> Non
     ]
 
 
-def test_slimming_keeps_what_an_aws_client_needs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("distributions", "patterns", "named"),
+    [
+        ({"renamed": ""}, {"a.py": ""}, "renamed"),
+        ({"other": ""}, {"a.py": "", "moved/*": ""}, r"moved/\*"),
+        ({"other": ""}, {"numpy/distutils": ""}, None),
+    ],
+)
+def test_what_matches_nothing_fails_and_is_named(
+    distributions: dict[str, str],
+    patterns: dict[str, str],
+    named: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    info = tmp_path / "other-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n", encoding="utf-8")
+    (tmp_path / "a.py").write_text("", encoding="utf-8")
+    monkeypatch.setattr(slim_packages, "DISTRIBUTIONS", distributions)
+    monkeypatch.setattr(slim_packages, "PATTERNS", patterns)
+    if named is None:
+        assert slim_packages.slim(tmp_path) == {}
+        return
+    with pytest.raises(slim_packages.UnmatchedError, match=f"nothing matches {named}:"):
+        slim_packages.slim(tmp_path)
+    assert (tmp_path / "a.py").exists()
+
+
+def test_slimming_keeps_what_an_aws_client_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slim_packages, "DISTRIBUTIONS", {"urllib3": ""})
+    monkeypatch.setattr(slim_packages, "PATTERNS", {})
     for name in ("botocore", "urllib3"):
         info = tmp_path / f"{name}-1.0.dist-info"
         info.mkdir()
@@ -176,12 +213,16 @@ def test_slimming_keeps_what_an_aws_client_needs(tmp_path: Path) -> None:
         (info / "RECORD").write_text(f"{name}/__init__.py,,\n", encoding="utf-8")
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("x = 1\n", encoding="utf-8")
-    for service in ("s3", "ec2"):
+    for service in ("s3", "sts", "sso", "sso-oidc", "ec2"):
         (tmp_path / "botocore" / "data" / service).mkdir(parents=True)
         (tmp_path / "botocore" / "data" / service / "service-2.json").write_text("{}", encoding="utf-8")
     assert slim_packages.slim(tmp_path) == {slim_packages.BOTOCORE_DATA: 2}
     assert (tmp_path / "urllib3" / "__init__.py").exists()
     assert (tmp_path / "botocore" / "data" / "s3").exists()
+    (tmp_path / "botocore" / "data" / "sts" / "service-2.json").unlink()
+    (tmp_path / "botocore" / "data" / "sts").rmdir()
+    with pytest.raises(slim_packages.UnmatchedError, match="botocore/data/sts"):
+        slim_packages.slim(tmp_path)
 
 
 def test_nothing_is_slimmed_outside_a_virtual_environment(monkeypatch: pytest.MonkeyPatch) -> None:
