@@ -36,8 +36,10 @@ def available_cpus() -> int:
 
 
 def cpu_features() -> list[str]:
-    """The instruction sets of this CPU that matter for quantized models, sorted; none where they cannot be
-    read."""
+    """Returns this CPU's instruction sets that matter for quantized models, sorted.
+
+    There are none where they cannot be read.
+    """
     try:
         # Read up to the first CPU's line: the kernel writes one such block a CPU.
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as stream:
@@ -50,8 +52,10 @@ def cpu_features() -> list[str]:
 
 
 def integer_kernel(features: Iterable[str]) -> str | None:
-    """The manifest's name for the kernels that a CPU with these features runs; None where it has none of
-    them."""
+    """Returns the manifest's name for the kernels that a CPU with these features runs.
+
+    It is None where the CPU has none of the features.
+    """
     found = set(features)
     return next((name for feature, name, _ in _KERNELS if feature in found), None)
 

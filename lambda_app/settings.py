@@ -83,7 +83,10 @@ class Settings(NamedTuple):
 
     @property
     def eager(self) -> bool:
-        """Whether init happens ahead of traffic (provisioned concurrency, SnapStart): its length is free."""
+        """Returns whether init happens ahead of traffic, so that its length is free.
+
+        That is so with provisioned concurrency and SnapStart.
+        """
         return self.initialization_type in {PROVISIONED, SNAP_START}
 
     def inference_threads(self, cpus: int) -> int:

@@ -14,8 +14,10 @@ PIECE = 1 << 20
 
 
 class FileSource:
-    """Copies files in ranges, several at a time: one reader alone gets a fraction of a network mount's
-    throughput."""
+    """Copies files in ranges, several at a time.
+
+    One reader alone gets a fraction of a network mount's throughput.
+    """
 
     def __init__(self, directory: Path, range_bytes: int) -> None:
         self._directory = directory
@@ -23,12 +25,14 @@ class FileSource:
         self._pool = ThreadPoolExecutor(THREADS)
 
     def read(self, path: str) -> bytes:
+        """Returns the content of a small file."""
         try:
             return (self._directory / path).read_bytes()
         except OSError as error:
             raise self._error(path, error) from error
 
     def download(self, path: str, target: Path) -> Callable[[], object]:
+        """Begins to copy a file; the result waits for its end and raises what went wrong."""
         source = self._directory / path
         try:
             size = source.stat().st_size
@@ -41,6 +45,7 @@ class FileSource:
         return lambda: [copy.result() for copy in copies]
 
     def close(self) -> None:
+        """Ends all copies."""
         self._pool.shutdown(cancel_futures=True)
 
     def _copy(self, path: str, target: Path, start: int) -> None:

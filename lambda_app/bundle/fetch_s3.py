@@ -68,6 +68,7 @@ class S3Source:
         )
 
     def read(self, path: str) -> bytes:
+        """Returns the content of a small object."""
         with self._translated(path):
             content: bytes = self._client.get_object(Bucket=self._bucket, Key=self._prefix + path)[
                 "Body"
@@ -75,6 +76,7 @@ class S3Source:
         return content
 
     def download(self, path: str, target: Path) -> Callable[[], object]:
+        """Begins to download an object; the result waits for its end and raises what went wrong."""
         future = self._manager.download(self._bucket, self._prefix + path, str(target))
         self._futures.append(future)
 
@@ -85,6 +87,7 @@ class S3Source:
         return finish
 
     def close(self) -> None:
+        """Ends all downloads."""
         # Not shutdown(cancel=True), which raises a TypeError in s3transfer 0.19.
         for future in self._futures:
             future.cancel()

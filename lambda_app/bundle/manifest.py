@@ -96,16 +96,21 @@ class ModelInfo(NamedTuple):
 
     @property
     def graph_path(self) -> Path:
+        """Returns the path of ``model.onnx``."""
         return self.directory / GRAPH
 
     @property
     def weights_path(self) -> Path:
+        """Returns the path of ``model.bin``."""
         return self.directory / WEIGHTS
 
 
 class Bundle(NamedTuple):
-    """A bundle whose manifest has been read and checked. ``rerank_kind`` is ``bi-encoder`` when documents
-    are ranked by the embedding model's cosine; ``reranker`` is then None."""
+    """A bundle whose manifest has been read and checked.
+
+    ``rerank_kind`` is ``bi-encoder`` when documents are ranked by the embedding model's cosine; ``reranker``
+    is then None.
+    """
 
     directory: Path
     build: Mapping[str, Any]

@@ -26,8 +26,10 @@ def process_started() -> float:
 
 
 class PhaseClock:
-    """Seconds spent in each named phase of init. What lies between phases belongs to none, so they add up to
-    less than the total."""
+    """Seconds spent in each named phase of init.
+
+    What lies between phases belongs to none, so they add up to less than the total.
+    """
 
     def __init__(self) -> None:
         self._started = process_started()
@@ -53,6 +55,7 @@ class PhaseClock:
 
     @property
     def finished(self) -> bool:
+        """Returns whether init is over."""
         return self._total is not None
 
     def milliseconds(self) -> dict[str, float]:

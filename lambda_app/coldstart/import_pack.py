@@ -33,6 +33,7 @@ class PackLoader(SourceFileLoader):
         self._code = code
 
     def get_code(self, fullname: str) -> CodeType | None:
+        """Returns the code of the module."""
         code: CodeType = marshal.loads(self._code)  # as trusted as a .pyc
         return code
 
@@ -45,6 +46,7 @@ class PackFinder:
         self._pack = pack
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """Returns the spec of a module in the pack; None for any other."""
         entry = self._index.get(name)
         if entry is None:
             return None

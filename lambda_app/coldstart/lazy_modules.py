@@ -36,6 +36,7 @@ class LazyObject:
         return getattr(self.__real(), name)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Calls the real object."""
         return self.__real()(*arguments, **named)
 
     def __getitem__(self, item: Any) -> Any:

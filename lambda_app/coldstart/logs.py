@@ -21,12 +21,15 @@ class JsonLog:
         self._level = level
 
     def info(self, event: str, **fields: Any) -> None:
+        """Writes a line of level INFO, unless the log level is above it."""
         self._write("INFO", event, fields)
 
     def warning(self, event: str, **fields: Any) -> None:
+        """Writes a line of level WARNING, unless the log level is above it."""
         self._write("WARNING", event, fields)
 
     def error(self, event: str, **fields: Any) -> None:
+        """Writes a line of level ERROR, unless the log level is above it."""
         self._write("ERROR", event, fields)
 
     def metric(
@@ -37,8 +40,9 @@ class JsonLog:
         dimensions: Mapping[str, str],
         **fields: Any,
     ) -> None:
-        """Writes an informative record that CloudWatch makes a metric of, (name, unit, value), whatever the
-        level: a dashboard goes blank otherwise.
+        """Writes a record that CloudWatch makes a metric of, whatever the log level.
+
+        ``metric`` is (name, unit, value). A dashboard would go blank at a higher level otherwise.
 
         https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
         """

@@ -20,8 +20,10 @@ from scripts.image.pack_imports import ENTRY_POINTS
 
 
 def standard_library() -> dict[Path, Path]:
-    """Source and bytecode paths of the imported modules that belong to the interpreter: all but those of the
-    environment and of the function."""
+    """Returns source and bytecode paths of the imported modules that belong to the interpreter.
+
+    Those of the environment and of the function are left out.
+    """
     own = [Path(sys.prefix).resolve(), ROOT.resolve()]
     found = {}
     for module in list(sys.modules.values()):
@@ -36,8 +38,10 @@ def standard_library() -> dict[Path, Path]:
 
 
 def compile_into(out: Path, modules: dict[Path, Path]) -> int:
-    """Writes the bytecode below ``out``, also where there is some already: the base may have it otherwise
-    than the stage in which this runs. Returns the bytes written."""
+    """Writes the bytecode below ``out`` and returns the bytes written.
+
+    It replaces what is there: the base may have it otherwise than the stage in which this runs.
+    """
     size = 0
     for source, cached in sorted(modules.items()):
         target = out / cached.relative_to(cached.anchor)

@@ -45,6 +45,7 @@ class DemoError(RuntimeError):
 
 
 def main() -> int:
+    """Runs the demo."""
     # Whatever ends the demo ends what it started, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
@@ -182,6 +183,7 @@ def numbers(vector: list[float] | str) -> str:
 
 
 def clip(text: str, width: int) -> str:
+    """Returns the text, shortened to ``width`` characters."""
     return text if len(text) <= width else text[: width - 3] + "..."
 
 

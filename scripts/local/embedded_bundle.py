@@ -71,6 +71,7 @@ def _inputs() -> str:
 
 
 def main() -> int:
+    """Makes the embedded bundle where it is missing."""
     try:
         bundle = ensure_bundle()
     except subprocess.CalledProcessError as error:

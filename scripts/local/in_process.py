@@ -29,6 +29,7 @@ class LocalContext:
     deadline: float = field(default_factory=lambda: time.monotonic() + TIMEOUT_SECONDS)
 
     def get_remaining_time_in_millis(self) -> int:
+        """Returns the time until the deadline."""
         return max(0, int((self.deadline - time.monotonic()) * 1000))
 
 

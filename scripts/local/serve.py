@@ -182,6 +182,7 @@ def _body_text(body: bytes) -> tuple[str, bool]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Serves until it is interrupted."""
     parser = argparse.ArgumentParser(prog="python -m scripts.local.serve", description=__doc__.split("\n")[0])
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: %(default)s)")
     parser.add_argument(

@@ -33,9 +33,9 @@ def check_key(event: Mapping[str, Any], hashes: Iterable[str]) -> None:
 
 
 def is_known(key: str, hashes: Iterable[str]) -> bool:
-    """Whether ``key`` has one of the hashes.
+    """Returns whether ``key`` has one of the hashes.
 
-    The time that this takes does not depend on which one, or on how many of its digits match.
+    The time does not depend on which one, or on how much of one is right.
     """
     digest = hashlib.sha256(key.encode("utf-8")).hexdigest()
     found = False
