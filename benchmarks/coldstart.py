@@ -76,7 +76,7 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 
 def default_contenders() -> list[str]:
-    """Names of all that can be run here."""
+    """Returns the names of all that can be run here."""
     contained = [one.name for one in CONTENDERS if one.contained]
     try:
         if os.geteuid():

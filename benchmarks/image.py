@@ -98,7 +98,7 @@ def measure(way: Way, docker: str, image_seconds: float, rounds: int = ROUNDS) -
                 image,
                 environment=environment,
                 volumes={cache() / way.bundle: MOUNT} if way.mounted else {},
-                # What is fetched has to fit; on Lambda, /tmp is no part of the function's memory.
+                # What is fetched has to fit; on Lambda, /tmp does not count as the function's memory.
                 tmp_bytes=1 << 30 if way.fetched else 512 << 20,
                 memory_mb=MEGABYTES_PER_CPU + (1024 if way.fetched else 0),
                 cpus=1,

@@ -50,7 +50,7 @@ class Check:
 
 
 def contenders() -> tuple[list[Contender], list[Contender]]:
-    """Those started cold, and those measured warm; all only embed: nothing is made for the reranker."""
+    """Returns those started cold, and those measured warm; all only embed, without a reranker."""
     by_name = {one.name: one for one in CONTENDERS}
     ours = replace(by_name["ours"], artefacts=("bundles/int8-embedding",), reranks=False)
     pipeline = replace(by_name["ours-pipeline"], artefacts=ours.artefacts)
@@ -64,7 +64,7 @@ def contenders() -> tuple[list[Contender], list[Contender]]:
 
 
 def judge(run: Results) -> list[Check]:
-    """The ratios. Margins are half as much again as what was seen, for machines that are busy or old."""
+    """Returns the ratios. Margins are 1.5 times what was seen, for machines that are busy or old."""
     cpus = max(one.cpus for one in run.samples)
     embed = {name: over(run.cell(name, cpus, "warm"), lambda one: one.embed) for name in run.contenders}
     speed = {

@@ -1,4 +1,4 @@
-"""Who is compared: each contender's environment, handler, models and variables."""
+"""What is compared: each contender's environment, handler, models and variables."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Contender:
         return [cache() / name for name in self.artefacts]
 
     def interpreter_files(self) -> list[Path]:
-        """The base's files that a start reads as well: the interpreter's own modules, or a whole base."""
+        """Returns files of the base that a start reads too: the interpreter's modules, or a whole base."""
         return pagecache.files_below(self._layers()[1]) if self.contained else pagecache.standard_library()
 
     def _layers(self) -> tuple[list[Path], list[Path]]:
@@ -75,7 +75,7 @@ class Contender:
         return images.layer_directories(docker, images.image_of(IMAGE_NAME))
 
     def image_paths(self) -> list[Path]:
-        """What its image would add to its base: packages, code, models."""
+        """Returns what its image would add to its base: packages, code, models."""
         if self.contained:
             return self._layers()[0]
         code = [] if self.source == "none" else [self.task]
@@ -136,12 +136,12 @@ OURS_FP32 = Contender("ours-fp32", "this function on an FP32 bundle", RUNTIME, (
 
 
 def import_pack() -> Path:
-    """The pack of imports that our image carries."""
+    """Returns the path of the import pack that our image carries."""
     return cache() / "task" / "imports.pack"
 
 
 def floor_plan(contender: Contender) -> Path:
-    """What the floor's process reads instead of a manifest."""
+    """Returns the path of what the floor's process reads instead of a manifest."""
     return cache() / "task" / f"floor-{contender.model_paths[0].name}.json"
 
 

@@ -25,7 +25,7 @@ class SetupError(RuntimeError):
 
 
 def ensure(name: str) -> Path:
-    """The Python of the environment ``name``, made if it is missing or its requirements have changed.
+    """Returns the Python of the environment ``name``, made if it is missing or its requirements have changed.
 
     Raises:
         SetupError: pip could not install it.
@@ -38,18 +38,18 @@ def ensure(name: str) -> Path:
 
 
 def python(name: str) -> Path:
-    """Where the environment's Python is."""
+    """Returns where the environment's Python is."""
     return cache() / "venvs" / name / "bin" / "python"
 
 
 def site_packages(name: str) -> Path:
-    """Where the environment's packages are."""
+    """Returns where the environment's packages are."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     return cache() / "venvs" / name / "lib" / version / "site-packages"
 
 
 def requirements(name: str) -> Path:
-    """The pinned versions of an environment."""
+    """Returns the file with the pinned versions of an environment."""
     if name == RUNTIME:
         return ROOT / "requirements" / "runtime.txt"
     return BENCHMARKS / "requirements" / f"{name}.txt"

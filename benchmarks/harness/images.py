@@ -29,7 +29,7 @@ MADE_FROM = f"{LABEL}made-from"
 
 
 def image_of(name: str) -> str:
-    """The image's name and tag."""
+    """Returns the image's name and tag."""
     return f"{REPOSITORY}:full-size-{name}"
 
 
@@ -88,7 +88,7 @@ def build_from(bundle: Path | None, settings: Mapping[str, str], docker: str, *f
 
 
 def made_from(name: str) -> str:
-    """What an image is made from, in one hash."""
+    """Returns one hash of what an image is made from."""
     bundle = BUNDLES[name]
     files = [
         path
@@ -109,7 +109,7 @@ def _label(docker: str, image: str) -> str | None:
 
 
 def layer_directories(docker: str, image: str) -> tuple[list[Path], list[Path]]:
-    """Where the engine keeps the image's files: those that it adds to its base, and the base's.
+    """Returns where the engine keeps the image's files: those that it adds to its base, and the base's.
 
     Raises:
         ImageError: the engine keeps them otherwise, or out of this user's reach.

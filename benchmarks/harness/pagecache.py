@@ -1,4 +1,4 @@
-"""What of a set of files is in the page cache, and how to get it out of there. Needs no privileges."""
+"""What part of a set of files is in the page cache, and how to get it out of there. Needs no privileges."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LIBC.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
 
 
 def files_below(paths: Iterable[Path]) -> list[Path]:
-    """Every regular file of files and directories, once; links are followed to files, not to directories."""
+    """Returns every regular file below paths, once; links are followed to files, not to directories."""
     found: dict[Path, None] = {}
     for path in paths:
         for file in _walk(path):
@@ -34,7 +34,7 @@ def _walk(path: Path) -> Iterator[Path]:
 
 
 def standard_library() -> list[Path]:
-    """Modules of the interpreter itself, installed packages aside."""
+    """Returns the files of the interpreter itself, installed packages aside."""
     root = Path(sysconfig.get_paths()["stdlib"])
     kept = [path for path in root.iterdir() if path.name not in {"site-packages", "test", "dist-packages"}]
     return files_below(kept)
@@ -68,7 +68,7 @@ def _advise_away(files: Iterable[Path]) -> None:
 
 
 def resident_bytes(files: Iterable[Path]) -> int:
-    """Bytes of the files that are in the page cache, in whole pages (mincore(2))."""
+    """Returns the bytes of the files that are in the page cache, in whole pages (mincore(2))."""
     return sum(_resident(path) for path in files)
 
 
@@ -81,7 +81,7 @@ def _resident(path: Path) -> int:
 
 
 def residency(path: Path) -> bytes:
-    """A byte for each page of a file that is not empty: 1 where it is in the page cache.
+    """Returns a byte for each page of a file that is not empty: 1 where it is in the page cache.
 
     Raises:
         OSError: it cannot be read or mapped.
@@ -102,5 +102,5 @@ def residency(path: Path) -> bytes:
 
 
 def total_bytes(files: Iterable[Path]) -> int:
-    """Bytes of the files."""
+    """Returns the bytes of the files."""
     return sum(path.stat().st_size for path in files)

@@ -14,6 +14,6 @@ DOWNLOADS = ROOT / ".cache" / "models"
 
 
 def cache() -> Path:
-    """The cache, several gigabytes after a full run."""
+    """Returns the cache directory, several gigabytes after a full run."""
     chosen = os.environ.get("BENCH_CACHE")
     return Path(chosen).expanduser().absolute() if chosen else ROOT / ".cache" / "bench"

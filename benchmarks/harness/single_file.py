@@ -21,7 +21,7 @@ GRAPH = "model.onnx"
 
 
 def write_single_file(source: Path, task: str, directory: Path) -> None:
-    """The INT8 file of a model in Hugging Face layout, and its companions, in ``directory``."""
+    """Writes the INT8 file of a model in Hugging Face layout, and its companions, in ``directory``."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.transformers.fusion_options import FusionOptions
     from onnxruntime.transformers.optimizer import optimize_model

@@ -12,7 +12,7 @@ STAMP = ".made-from"
 
 
 def digest(*parts: str, files: Iterable[Path] = ()) -> str:
-    """One hash over words and the content of files, to compare with what a directory was made from."""
+    """Returns one hash over words and the content of files: what a directory is made from."""
     total = hashlib.sha256()
     for part in parts:
         total.update(part.encode() + b"\0")
@@ -22,7 +22,7 @@ def digest(*parts: str, files: Iterable[Path] = ()) -> str:
 
 
 def is_made(directory: Path, key: str) -> bool:
-    """Whether a directory is there, whole, and made from ``key``."""
+    """Returns whether a directory is there, whole, and made from ``key``."""
     return _stamp(directory)[:1] == [key]
 
 

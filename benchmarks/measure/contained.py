@@ -87,7 +87,7 @@ class ContainedFunction:
         return float(Path(f"/proc/{self._pid}/root{path}").read_text(encoding="ascii"))
 
     def usage(self) -> Usage:
-        """What its process holds and has used."""
+        """Returns what its process holds and has used."""
         return usage(self._pid)
 
     @property

@@ -72,7 +72,7 @@ class Function:
         return received
 
     def timed(self, event: Event) -> float:
-        """Seconds that one request takes."""
+        """Returns the seconds that one request takes."""
         started = time.time()
         return self.invoke(event) - started
 
@@ -87,7 +87,7 @@ class Function:
         return float(self._ready.read_text(encoding="ascii"))
 
     def usage(self) -> Usage:
-        """What its process holds and has used."""
+        """Returns what its process holds and has used."""
         pid = self._emulator.runtime_pid
         if pid is None:
             raise RunError(f"{self._contender.name}: its process is gone")
@@ -130,7 +130,7 @@ def cold_start(contender: Contender, cpus: int, cache: Cache) -> Sample:
 
 
 def files_of(contender: Contender) -> tuple[list[Path], list[Path]]:
-    """Its models' files, and all others that its image adds to its base."""
+    """Returns its models' files, and all others that its image adds to its base."""
     models = pagecache.files_below(contender.model_paths)
     # The layers of an image hold its models too.
     known = set(models)
@@ -198,7 +198,7 @@ def _sample(
 
 @contextmanager
 def restricted_to(cpus: int) -> Iterator[None]:
-    """What is started inside has that many CPUs, as long as it lives."""
+    """Gives what is started inside that many CPUs, as long as it lives."""
     present = os.sched_getaffinity(0)
     if cpus > len(present):
         raise RunError(f"{cpus} CPUs were asked for, this process has {len(present)}")

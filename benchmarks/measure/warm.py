@@ -28,7 +28,9 @@ QUICK = Amount(embed_16=8, embed_128=4, rerank_25=0, texts=20)
 def measure(
     contender: Contender, cpus: int, amount: Amount, batch_sizes: tuple[int | None, ...]
 ) -> WarmSample:
-    """One round of one contender in a process of its own. ``batch_sizes`` are those to try, None for its own.
+    """Measures one round of one contender in a process of its own.
+
+    ``batch_sizes`` are those to try, None for its own.
 
     Requests go through the emulator, whose millisecond is the same for all.
 

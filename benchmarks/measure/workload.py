@@ -1,4 +1,4 @@
-"""What the contenders are asked: events with texts of known lengths, the same in every run."""
+"""The events that contenders get, with texts of known lengths, the same in every run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from scripts.paths import ROOT
 
-# Frequent English words, each one piece for the embedder; about as many pieces for the reranker.
+# Frequent English words, each one token for the embedder, and about one for the reranker.
 WORDS = (
     "the of and in to was he is as for on with that it his by at from her she you had an were but be this "
     "are not my they one which or have him me first all also their has up who out been when after there "
@@ -36,17 +36,17 @@ Event = Mapping[str, Any]
 
 
 def text(rng: random.Random, words: int) -> str:
-    """That many words, common ones more often."""
+    """Returns that many words, common ones more often."""
     return " ".join(WORDS[int(len(WORDS) * rng.random() ** 2)] for _ in range(words))
 
 
 def text_of_seed(words: int, seed: int) -> str:
-    """The same words for the same seed."""
+    """Returns the same words for the same seed."""
     return text(random.Random(seed), words)
 
 
 def mixed_texts(count: int, seed: int = 3) -> list[str]:
-    """Texts of mixed lengths in random order, as a corpus with its queries has them."""
+    """Returns texts of mixed lengths in random order, as a corpus with its queries has them."""
     rng = random.Random(seed)
     texts: list[str] = []
     for share, low, high in MIX:
@@ -56,12 +56,12 @@ def mixed_texts(count: int, seed: int = 3) -> list[str]:
 
 
 def of_tokens(tokens: int, seed: int = 5) -> str:
-    """One text of that many tokens for the embedder: its words, the prompt's two and the special two."""
+    """Returns a text of that many tokens for the embedder: words, the prompt's two, the special two."""
     return text_of_seed(tokens - 4, seed)
 
 
 def rerank_documents(count: int = 25, seed: int = 7) -> list[str]:
-    """Passages of 60 to 140 words."""
+    """Returns passages of 60 to 140 words."""
     rng = random.Random(seed)
     return [text(rng, rng.randint(60, 140)) for _ in range(count)]
 
@@ -74,7 +74,7 @@ def _gateway_event() -> dict[str, Any]:
 
 
 def http_event(path: str, body: Mapping[str, Any]) -> Event:
-    """What API Gateway's HTTP API sends for a POST (payload version 2.0)."""
+    """Returns what API Gateway's HTTP API sends for a POST (payload version 2.0)."""
     content = json.dumps(body)
     event = dict(_gateway_event())
     request = dict(event["requestContext"])
@@ -87,18 +87,18 @@ def http_event(path: str, body: Mapping[str, Any]) -> Event:
 
 
 def embed_event(texts: Sequence[str], *, batch_size: int | None = None) -> Event:
-    """An embedding request over HTTP. ``batch_size`` is for contenders that let their caller choose."""
+    """Returns an embedding request over HTTP; ``batch_size`` is for contenders that take one."""
     extra = {} if batch_size is None else {"batch_size": batch_size}
     return http_event("/v1/embeddings", {"input": list(texts), "input_type": "passage", **extra})
 
 
 def rerank_event(query: str, documents: Sequence[str]) -> Event:
-    """A rerank request over HTTP."""
+    """Returns a rerank request over HTTP."""
     return http_event("/v1/rerank", {"query": query, "documents": list(documents)})
 
 
 def direct_embed_event(texts: Sequence[str]) -> Event:
-    """An embedding request of a pipeline, without a web layer."""
+    """Returns an embedding request of a pipeline, without a web layer."""
     return {"action": "embed", "texts": list(texts), "input_type": "passage"}
 
 

@@ -12,7 +12,7 @@ from benchmarks.report.stats import over
 from benchmarks.report.targets import MEGABYTE, compute_targets
 from benchmarks.report.terminal import condition, notes, report
 
-# Phases of our init by CSS class; what else it tells is drawn in the last one's colour.
+# Phases of our init by CSS class; other phases are drawn in the last one's colour.
 PHASES = {
     "interpreter": "p1", "bundle": "p2", "imports": "p3", "sessions": "p4", "tokenizers": "p5", "app": "p6",
     "first inference": "p7",
@@ -21,7 +21,7 @@ INIT, EMBED, RERANK = ("init", "until ready"), ("embed", "first embedding"), ("r
 
 
 def render(results: Results) -> str:
-    """The page."""
+    """Returns the page."""
     sections = [_head(results), _targets(results), *_cold(results), _warm(results), _tables(results)]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -132,7 +132,7 @@ def _close_up(results: Results, cpus: int, cache: Cache) -> str:
         f"Where ours goes, {condition(cpus, cache)}",
         chart("Milliseconds from process start of each phase of init, one typical round", rows, "ms"),
         (),
-        "One typical round, phase by phase as the function tells it itself. Lanes that overlap ran at the "
+        "One typical round, phase by phase as the function reports them. Lanes that overlap ran at the "
         "same time.",
     )
 

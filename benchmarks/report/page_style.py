@@ -1,4 +1,4 @@
-"""The page's style sheet: light and dark, in colours that colour-blind eyes can tell apart."""
+"""The page's style sheet: light and dark, in colours that colour-blind readers can distinguish."""
 
 CSS = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1c2024; --soft: #5b6570; --line: #dde2e7;

@@ -17,7 +17,7 @@ _FLAGS = (
 
 
 class PictureError(RuntimeError):
-    """There is no browser, or it made no picture."""
+    """A browser is missing, or did not make a picture."""
 
 
 def export(page: Path, target: Path, *, dark: bool = False) -> None:

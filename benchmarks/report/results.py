@@ -65,7 +65,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """A whole run. ``facts`` tell of the machine and the versions."""
+    """A whole run. ``facts`` describe the machine and the versions."""
 
     facts: Mapping[str, Any]
     about: Mapping[str, str]
@@ -74,7 +74,7 @@ class Results:
     warm: list[WarmSample]
 
     def cell(self, contender: str, cpus: int, cache: Cache) -> list[Sample]:
-        """The samples of one contender under one condition."""
+        """Returns the samples of one contender under one condition."""
         return [
             one for one in self.samples if (one.contender, one.cpus, one.cache) == (contender, cpus, cache)
         ]
@@ -85,7 +85,7 @@ class Results:
         return list(self.about)
 
     def conditions(self) -> list[tuple[int, Cache]]:
-        """(CPUs, page cache) of the run, most CPUs and warm first."""
+        """Returns (CPUs, page cache) of the run, most CPUs and warm first."""
         found = {(one.cpus, one.cache) for one in self.samples}
         return sorted(found, key=lambda condition: (-condition[0], CACHES.index(condition[1])))
 
@@ -97,10 +97,10 @@ def write(results: Results, path: Path) -> None:
 
 
 def read(path: Path) -> Results:
-    """A run from its JSON.
+    """Reads a run from its JSON.
 
     Raises:
-        ValueError: the file is not one.
+        ValueError: the file does not hold one.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:

@@ -19,7 +19,7 @@ class Summary(NamedTuple):
 
 
 def summarize(values: Iterable[float | None]) -> Summary | None:
-    """Median and extremes of what was measured; None if nothing was."""
+    """Returns median and extremes of what was measured; None if nothing was."""
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -27,12 +27,12 @@ def summarize(values: Iterable[float | None]) -> Summary | None:
 
 
 def over(records: Sequence[T], figure: Callable[[T], float | None]) -> Summary | None:
-    """:func:`summarize` of one figure of each record."""
+    """Returns :func:`summarize` of one figure of each record."""
     return summarize(figure(record) for record in records)
 
 
 def ratio(above: Summary | None, below: Summary | None) -> float | None:
-    """One median over another; None where either is missing."""
+    """Returns one median over another; None where either is missing."""
     if above is None or below is None or below.median == 0:
         return None
     return above.median / below.median

@@ -48,7 +48,7 @@ class Target:
         return "-" if self.value is None else self.format(self.value, 2 if self.unit == "x" else 1)
 
     def format(self, value: float, digits: int | None = None) -> str:
-        """A value of this figure with its unit."""
+        """Returns a value of this figure with its unit."""
         number = f"{value:g}" if digits is None else f"{value:.{digits}f}"
         return f"{number}{self.unit if self.unit in ('x', '%') else ' ' + self.unit}"
 
@@ -74,15 +74,15 @@ class _Run:
         return None if found is None else found.median / MEGABYTE
 
     def share_read(self, contender: str) -> float | None:
-        """Percent of the two-model bundle's bytes that a start from a cold page cache brought in."""
-        # A bundle of which pages stayed cannot tell what would have been read.
+        """Returns how many percent of the two-model bundle a start from a cold page cache read."""
+        # A bundle of which pages stayed does not show what would have been read.
         found = self.cold_start(contender, lambda one: None if one.residue else one.models_read, "cold")
         size = self._results.sizes.get("ours")
         return None if found is None or size is None else found.median / size.models * 100
 
 
 def compute_targets(results: Results) -> list[Target]:
-    """Every target, measured or not."""
+    """Returns every target, measured or not."""
     run = _Run(results)
 
     def embed(name: str) -> Summary | None:

@@ -13,12 +13,12 @@ CONDITIONS = {"warm": "page cache warm", "cold": "page cache cold"}
 
 
 def report(results: Results) -> str:
-    """Everything: one table for each condition, warm figures, targets, and what to keep in mind."""
+    """Returns everything: one table for each condition, warm figures, targets, and what to keep in mind."""
     return "\n\n".join([figures(results), "Targets\n" + _target_table(results), *notes(results)]) + "\n"
 
 
 def figures(results: Results) -> str:
-    """One table for each condition, and one of warm figures."""
+    """Returns one table for each condition, and one of warm figures."""
     parts = [
         f"{condition(cpus, cache)}: seconds from process start (fastest-slowest round), sizes in MB\n"
         + _cold_table(results, cpus, cache)
@@ -30,12 +30,12 @@ def figures(results: Results) -> str:
 
 
 def condition(cpus: int, cache: Cache) -> str:
-    """A condition in words."""
+    """Returns a condition in words."""
     return f"{cpus} CPU{'s' if cpus > 1 else ''}, {CONDITIONS[cache]}"
 
 
 def notes(results: Results) -> list[str]:
-    """What a reader has to know to trust the figures, or not to."""
+    """Returns what a reader has to know to trust the figures, or not to."""
     found = []
     failed = sorted({one.contender for one in results.samples if one.residue})
     if failed:
@@ -102,7 +102,7 @@ def _target_table(results: Results) -> str:
 
 
 def spread(summary: Summary | None, unit: float = 1, digits: int = 2) -> str:
-    """``median (low-high)``, the bracket left out where it would say the same."""
+    """Returns ``median (low-high)``, the bracket left out where it would say the same."""
     if summary is None:
         return "-"
     median, low, high = (f"{value / unit:.{digits}f}" for value in summary[:3])
