@@ -45,7 +45,7 @@ def staged(out: Path) -> Iterator[Path]:
         # Libraries that write from C++ report a full disk in words of their own.
         if shutil.disk_usage(stage).free < _FULL_BYTES:
             raise OutputError(
-                f"the disk is full: {out.parent} has no room for the build", code="disk_full"
+                f"the disk is full: {out.parent} has no space for the build", code="disk_full"
             ) from error
         raise
     finally:
@@ -53,13 +53,13 @@ def staged(out: Path) -> Iterator[Path]:
 
 
 def check_place(out: Path) -> None:
-    """Whether a bundle may be put there; asked before the first long step, too.
+    """Checks that a bundle may be put there; called before the first long step, too.
 
     Raises:
         OutputError: ``out`` is something other than a bundle or an empty directory.
     """
     if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} exists and is no bundle: name another with --out, or remove it")
+        raise OutputError(f"{out} exists and is not a bundle: name another with --out, or remove it")
 
 
 def _swap(stage: Path, out: Path) -> None:
@@ -102,7 +102,7 @@ def _alive(pid: int) -> bool:
 
 
 def list_files(root: Path, role: str) -> tuple[BundleFile, ...]:
-    """Every file of a model in the bundle, by path."""
+    """Returns every file of a model in the bundle, sorted by path."""
     files = []
     for path in sorted((root / role).iterdir()):
         with path.open("rb") as stream:
@@ -112,7 +112,7 @@ def list_files(root: Path, role: str) -> tuple[BundleFile, ...]:
 
 
 def fingerprint(model: ModelInfo) -> str:
-    """Names the vector space: models with the same fingerprint give the same answers on one CPU."""
+    """Returns the name of the vector space: models with the same one give the same answers on one CPU."""
     content = {
         "files": {file.path.split("/", 1)[1]: file.sha256 for file in model.files},
         "pooling": model.pooling,

@@ -103,7 +103,7 @@ def _compare(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _schemes(options: argparse.Namespace) -> list[str]:
-    """The schemes of ``--compare``, and whether it stands alone."""
+    """Returns the schemes of ``--compare``, and refuses flags that do not go with it."""
     for name in ("verify", "list", "quantization", "parity", "arch"):
         if getattr(options, name):
             raise ConfigError(
@@ -118,7 +118,7 @@ def _schemes(options: argparse.Namespace) -> list[str]:
 
 
 def cache_directory(environ: Mapping[str, str]) -> Path:
-    """Where downloads are kept between builds."""
+    """Returns the directory that keeps downloads between builds."""
     chosen = environ.get("MODEL_CACHE_DIR")
     if chosen:
         return Path(chosen).expanduser().absolute()

@@ -12,6 +12,7 @@ class BuildError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
+        """Takes the message and, where the class's own does not fit, another code."""
         super().__init__(message)
         if code is not None:
             self.code = code
@@ -75,7 +76,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def disk_full(error: BaseException) -> OutputError | None:
-    """The error of a full disk if ``error``, or what it came from, is one; else None."""
+    """Returns the error of a full disk if ``error``, or what caused it, is one; else None."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in _FULL:

@@ -18,9 +18,10 @@ from lambda_app.bundle import Task
 
 @dataclass(frozen=True, slots=True)
 class ModelInput:
-    """One model to build: its configuration, its files, and their architecture.
+    """One model to build.
 
-    The configuration has the prompts that the model declares where the config names none.
+    ``config`` is what the config asks of it, with the prompts that the model declares where the config names
+    none. ``architecture`` is what its files say.
     """
 
     role: Task

@@ -26,9 +26,10 @@ from lambda_app.bundle import ModelInfo
 
 @dataclass(frozen=True, slots=True)
 class BuiltModel:
-    """A model of the finished bundle, and the size of its source.
+    """A model of the finished bundle.
 
-    Where products differ in their scheme, it also has the scheme of each.
+    ``source_bytes`` is the size of what it was made from. ``assignment`` has the scheme of each product,
+    where products differ in it.
     """
 
     info: ModelInfo
@@ -39,9 +40,12 @@ class BuiltModel:
 def build_model(
     source: ModelInput, config: BuildConfig, stage: Path, progress: Progress, exports: Path | None
 ) -> BuiltModel:
-    """Exports, quantizes and writes one model into ``stage``.
+    """Builds one model into its directory below ``stage``.
 
-    ``exports`` is a directory of exported graphs that is shared by several builds, if there is one.
+    ``exports`` is a directory that keeps the exported graph for further builds, None to keep none.
+
+    Raises:
+        BuildError: a step failed.
     """
     role, architecture = source.role, source.architecture
     directory = stage / role

@@ -113,7 +113,7 @@ def _facts(config: BuildConfig, epoch: str | None) -> dict[str, Any]:
 
 
 def _quiet() -> None:
-    """Libraries speak when something is wrong; how the export traces is not."""
+    """Silences what libraries say of how they trace; they may still report that something is wrong."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     logging.getLogger("optimum").setLevel(logging.ERROR)

@@ -17,6 +17,7 @@ class Progress:
     """Prints steps and remembers how long each took, in ``seconds`` by name."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
+        """Writes to standard error where no stream is given."""
         self._stream = sys.stderr if stream is None else stream
         self._live = self._stream.isatty()
         self.seconds: dict[str, float] = {}

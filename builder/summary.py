@@ -11,7 +11,7 @@ from builder.quantization.mixed import replay
 
 
 def summary(built: Sequence[BuiltModel], progress: Progress) -> str:
-    """The tables at the end: bytes before and after, parity, seconds per step."""
+    """Returns the tables at the end: bytes before and after, parity, seconds for each step."""
     sizes: list[Sequence[str]] = [("model", "quantization", "source", "bundle", "ratio", "tokenizer")]
     figures: list[Sequence[str]] = [HEADING]
     for one in built:

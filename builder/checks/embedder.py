@@ -24,7 +24,7 @@ _LANGUAGE_MODEL = re.compile(r"(ForMaskedLM|ForPreTraining)$")
 
 
 def check_embedder(files: ModelFiles, config: EmbeddingConfig) -> Architecture:
-    """What the embedder's files say of its architecture.
+    """Returns what an embedder's files say of its architecture.
 
     Raises:
         ModelMismatchError: they contradict the config.
@@ -112,7 +112,7 @@ def _check_normalize(modules: Modules, config: EmbeddingConfig, similarity: obje
 
 
 def _check_dense(modules: Modules, width: int, name: str) -> int:
-    """The width of the vectors behind the last Dense module."""
+    """Returns the width of the vectors behind the last Dense module."""
     for dense in modules.dense:
         if dense.in_features != width:
             raise ModelMismatchError(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What ``config.json`` of a family calls things.
+    """The keys that a family's config.json uses.
 
-    ``offset_positions``: position ids start behind the padding id, so that texts lose as many positions.
+    ``offset_positions``: position ids start behind the padding id, so texts get fewer positions.
     """
 
     offset_positions: bool = False

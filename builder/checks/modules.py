@@ -40,10 +40,10 @@ class Dense:
 
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """What a model's module files declare.
+    """The steps that a model's module files declare.
 
-    ``pooling`` joins the names of several by ``+``; ``pools_prompt`` says whether the tokens of a prompt are
-    pooled too.
+    ``pooling`` joins the names of several by ``+``. ``pools_prompt`` says whether the tokens of a prompt take
+    part in it.
     """
 
     pooling: str
@@ -64,7 +64,7 @@ def read_modules(directory: Path, name: str) -> Modules | None:
     if content is None:
         return None
     if not isinstance(content, list) or not all(isinstance(module, dict) for module in content):
-        raise SourceError(f"{MODULES} of {name} is no list of modules", code="source_damaged")
+        raise SourceError(f"{MODULES} of {name} is not a list of modules", code="source_damaged")
     steps = [(_kind(module, name), _path(module, name)) for module in content]
     kinds = [kind for kind, _ in steps]
     _check_order(kinds, name)
@@ -150,7 +150,9 @@ def _dense(directory: Path, path: str, name: str) -> Dense:
         shape = tuple(safetensors_header(weights)["linear.weight"]["shape"])
         sizes = (int(content["out_features"]), int(content["in_features"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise SourceError(f"{path} of {name} is no Dense module: {error}", code="source_damaged") from error
+        raise SourceError(
+            f"{path} of {name} is not a Dense module: {error}", code="source_damaged"
+        ) from error
     if shape != sizes:
         raise SourceError(
             f"{path}/{WEIGHTS} of {name} is a layer of {shape}, its {CONFIG} says {sizes}",
@@ -164,5 +166,5 @@ def _object(directory: Path, file: str, name: str) -> dict[str, Any]:
     if content is None:
         raise SourceError(f"{name} has no {file}, which its {MODULES} names", code="file_not_found")
     if not isinstance(content, dict):
-        raise SourceError(f"{file} of {name} is no JSON object", code="source_damaged")
+        raise SourceError(f"{file} of {name} is not a JSON object", code="source_damaged")
     return content

@@ -53,7 +53,7 @@ def _prompt(role: str, declared: Mapping[str, object], config: EmbeddingConfig) 
 
 
 def _check_default(default: object, declared: Mapping[str, object], name: str) -> None:
-    """A default prompt goes before every text; here every text has a role."""
+    """Refuses a prompt that goes before every text: here every text has an input type."""
     prompt = declared.get(default) if isinstance(default, str) else None
     roles = {one for names in _NAMES.values() for one in names}
     if prompt and default not in roles:

@@ -12,7 +12,7 @@ from builder.sources.files import ModelFiles
 
 
 def check_reranker(files: ModelFiles, config: RerankerConfig) -> Architecture:
-    """What the cross-encoder's files say of its architecture.
+    """Returns what a cross-encoder's files say of its architecture.
 
     Raises:
         ModelMismatchError: they contradict the config.
@@ -22,7 +22,7 @@ def check_reranker(files: ModelFiles, config: RerankerConfig) -> Architecture:
     names = content.get("architectures") or []
     if not any(str(name).endswith("ForSequenceClassification") for name in names):
         raise ModelMismatchError(
-            f"{config.id} is no cross-encoder: its architecture is {names[0] if names else 'not given'}, "
+            f"{config.id} is not a cross-encoder: its architecture is {names[0] if names else 'not given'}, "
             'expected one ...ForSequenceClassification (or rank by cosine: kind = "bi-encoder")',
             code="wrong_task",
         )
@@ -39,7 +39,7 @@ def check_reranker(files: ModelFiles, config: RerankerConfig) -> Architecture:
 
 
 def _check_activation(content: dict[str, Any], config: RerankerConfig) -> None:
-    """Where sentence-transformers' CrossEncoder wrote down which activation its scores have."""
+    """Compares the config with the activation that sentence-transformers' CrossEncoder wrote down, if any."""
     section = content.get("sentence_transformers")
     declared = section.get("activation_fn") if isinstance(section, dict) else None
     declared = declared or content.get("sbert_ce_default_activation_function")

@@ -98,13 +98,13 @@ def compare(
 
 
 def check_place(out: Path) -> None:
-    """Whether a comparison may be written there; asked before the first long step, too.
+    """Checks that a comparison may be written there; called before the first long step, too.
 
     Raises:
-        OutputError: it is no directory, or one that holds a bundle.
+        OutputError: it is not a directory, or one that holds a bundle.
     """
     if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is no directory: name another with --out")
+        raise OutputError(f"{out} is not a directory: name another with --out")
     if (out / MANIFEST).exists():
         raise OutputError(
             f"{out} holds a bundle, and a comparison never touches one: name another with --out"
@@ -153,9 +153,9 @@ def _facts(model: ModelInfo) -> Report:
 
 def _failed(entry: Report, error: Exception, progress: Progress) -> Report:
     code = error.code if isinstance(error, BuildError) else "build_failed"
-    told = " ".join(str(error).split()) or type(error).__name__
-    progress.note(f"warning[{code}]: {entry['scheme']}: {told}")
-    entry.update(status="failed", code=code, reason=told, models={})
+    message = " ".join(str(error).split()) or type(error).__name__
+    progress.note(f"warning[{code}]: {entry['scheme']}: {message}")
+    entry.update(status="failed", code=code, reason=message, models={})
     return entry
 
 
@@ -206,8 +206,8 @@ def _timing(bundle: Path, role: str) -> Report:
     except subprocess.TimeoutExpired as error:
         raise BuildError(f"timing took more than {_TIMING_SECONDS} s", code="timing_failed") from error
     if done.returncode:
-        told = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
-        raise BuildError(f"timing failed: {told[-1][:200]}", code="timing_failed")
+        lines = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+        raise BuildError(f"timing failed: {lines[-1][:200]}", code="timing_failed")
     measured: Report = json.loads(done.stdout)
     return measured
 

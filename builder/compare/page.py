@@ -54,7 +54,7 @@ def page(report: Report) -> str:
     """The whole file."""
     machine = report["machine"]
     threads = machine["threads"]
-    told = (
+    introduction = (
         "Quality is measured against the FP32 PyTorch model. Times are medians over "
         f"{report['rounds']} rounds, in each of which every scheme was opened in a process of its own, "
         f"running the function's code with {threads} thread{'s' * (threads != 1)}; a shape is texts x tokens "
@@ -66,7 +66,7 @@ def page(report: Report) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>Quantization schemes compared</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
-        f"<h1>Quantization schemes compared</h1>\n<p>{escape(told)}</p>",
+        f"<h1>Quantization schemes compared</h1>\n<p>{escape(introduction)}</p>",
     ]
     for role, model in report["models"].items():
         parts.append(f"<h2>{escape(role)}: {escape(model['id'])}</h2>")

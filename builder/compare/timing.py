@@ -29,15 +29,16 @@ from lambda_app.models.tokenizer.tokenizer import Encoding
 # Texts, and tokens of each.
 SHAPES = ((1, 16), (1, 128), (16, 128))
 # A shape is run this often, and then until so many seconds have passed.
-_LEAST, _MOST, _SECONDS = 3, 60, 0.3
+_MIN_RUNS, _MAX_RUNS, _SECONDS = 3, 60, 0.3
 
 
 def measure(model: ModelInfo, threads: int) -> dict[str, Any]:
-    """Measures load time, latency and memory of a model in this process.
+    """Measures a model's load time, latency and memory in this process.
 
-    Returns ``load_ms`` until a first text has gone through, ``first_resident_bytes`` after that,
-    ``latency_ms`` of each shape on repacked weights (as a function has them after its first requests), and
-    ``resident_bytes`` at the end.
+    Returns:
+        ``load_ms`` until a first text has gone through, ``first_resident_bytes`` after that, ``latency_ms``
+        of each shape on repacked weights (as a function has them after its first requests), and
+        ``resident_bytes`` at the end.
     """
     sentences = load_sentences()
     began = time.perf_counter()
@@ -65,12 +66,12 @@ def shapes_of(max_tokens: int) -> list[tuple[int, int]]:
 
 
 def shape_name(texts: int, tokens: int) -> str:
-    """Returns the name of a shape in tables."""
+    """Returns a shape as the report names it, as in ``16x128``."""
     return f"{texts}x{tokens}"
 
 
 def resident_bytes() -> int:
-    """Of this process: Python, libraries and mapped weights included; 0 where the system does not say."""
+    """Returns this process's memory, Python and mapped weights included; 0 where the system does not say."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
@@ -88,7 +89,7 @@ def _latency(session: Session, model: ModelInfo, rows: list[Encoding]) -> float:
     """Seconds, the median; the first run counts for nothing."""
     _run(session, model, rows)
     seconds: list[float] = []
-    while len(seconds) < _LEAST or (sum(seconds) < _SECONDS and len(seconds) < _MOST):
+    while len(seconds) < _MIN_RUNS or (sum(seconds) < _SECONDS and len(seconds) < _MAX_RUNS):
         began = time.perf_counter()
         _run(session, model, rows)
         seconds.append(time.perf_counter() - began)
@@ -100,7 +101,7 @@ def _run(session: Session, model: ModelInfo, rows: list[Encoding]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Measures one model of a bundle and prints the figures as JSON."""
+    """Measures one model of a bundle and prints the figures as JSON; returns the exit code."""
     bundle, role, threads = arguments
     opened = Bundle.open(bundle)
     model = opened.embedding if role == "embedding" else opened.reranker

@@ -22,7 +22,7 @@ class HubSource:
     revision: str | None
 
     def commit(self) -> str:
-        """The pinned commit.
+        """Returns the pinned commit.
 
         Raises:
             SourceError: the revision is missing, or a branch or tag, which can move.
@@ -56,7 +56,7 @@ Source = HubSource | LocalSource | PypiSource
 
 
 def parse_source(text: str, where: str) -> Source:
-    """A source as written. A directory starts with ``.``, ``/`` or ``~``: it is never taken for a hub id.
+    """Parses a source; what starts with ``.``, ``/`` or ``~`` is a directory, never a hub id.
 
     Raises:
         ConfigError: it has none of the three forms.
@@ -70,12 +70,12 @@ def parse_source(text: str, where: str) -> Source:
         return LocalSource(Path(text).expanduser())
     match = _HUB.fullmatch(text)
     if match is None:
-        raise ConfigError(f"{where}: {text!r} is no source, write {_FORMS}")
+        raise ConfigError(f"{where}: {text!r} is not a source, write {_FORMS}")
     return HubSource(match["id"], match["revision"])
 
 
 def describe_source(source: Source) -> dict[str, str]:
-    """For the manifest: kind, name and, where there is one, revision. Of a directory only its last name."""
+    """Returns kind, name and revision for the manifest; of a directory only its last name."""
     if isinstance(source, HubSource):
         return {"kind": "hub", "name": source.id, "revision": source.revision or ""}
     if isinstance(source, PypiSource):
@@ -84,7 +84,7 @@ def describe_source(source: Source) -> dict[str, str]:
 
 
 def format_source(source: Source) -> str:
-    """A source as the user would write it."""
+    """Returns a source as the user would write it."""
     if isinstance(source, HubSource):
         return f"{source.id}@{source.revision}" if source.revision else source.id
     if isinstance(source, PypiSource):

@@ -1,4 +1,4 @@
-"""Strict reading of TOML: every key has a type, and a key that nobody asked for is an error."""
+"""Strict reading of TOML: every key has a type, and an unknown key is an error."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class Table:
     """
 
     def __init__(self, content: Mapping[str, Any], where: str) -> None:
+        """Wraps parsed TOML; ``where`` names the file and table in messages."""
         self._content = content
         self._children: list[Table] = []
         self._read: set[str] = set()
@@ -24,7 +25,7 @@ class Table:
 
     @classmethod
     def read(cls, path: Path) -> Table:
-        """The root table of a file."""
+        """Reads the root table of a file."""
         try:
             return cls(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
         except OSError as error:
@@ -33,15 +34,15 @@ class Table:
             raise ConfigError(f"{path} is not TOML: {error}") from error
 
     def has(self, key: str) -> bool:
-        """Whether the key is there; does not count as reading it."""
+        """Returns whether the key is there; does not count as reading it."""
         return key in self._content
 
     def names(self) -> list[str]:
-        """The keys that are there, where they are names of the user's own; does not count as reading them."""
+        """Returns all keys, where they are the user's own names; does not count as reading them."""
         return list(self._content)
 
     def table(self, key: str) -> Table | None:
-        """A table below this one, or None."""
+        """Returns a table below this one, None where it is missing."""
         value = self._take(key)
         if value is None:
             return None
@@ -54,28 +55,28 @@ class Table:
         return child
 
     def required_table(self, key: str) -> Table:
-        """A table below this one."""
+        """Returns a table below this one."""
         child = self.table(key)
         if child is None:
             raise ConfigError(f"{self.where}: the table {key} is missing")
         return child
 
     def text(self, key: str, default: str | None = None) -> str:
-        """A string."""
+        """Returns a string."""
         value = self._take(key, default)
         if not isinstance(value, str):
             raise ConfigError(f"{self.where}: {key} is {_kind(value)}, expected a string")
         return value
 
     def choice(self, key: str, choices: Sequence[str], default: str | None = None) -> str:
-        """A string out of a few."""
+        """Returns a string that is one of ``choices``."""
         value = self.text(key, default)
         if value not in choices:
             raise ConfigError(f"{self.where}: {key} is {value!r}, expected one of {', '.join(choices)}")
         return value
 
     def integer(self, key: str, *, minimum: int, default: int | None = None) -> int:
-        """A whole number of at least ``minimum``."""
+        """Returns a whole number of at least ``minimum``."""
         value = self._take(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
             raise ConfigError(
@@ -84,7 +85,7 @@ class Table:
         return value
 
     def integers(self, key: str, *, minimum: int) -> tuple[int, ...]:
-        """Different whole numbers of at least ``minimum``, largest first; none where the key is not there."""
+        """Returns different whole numbers of at least ``minimum``, largest first; () without the key."""
         value = self._take(key, [])
         valid = isinstance(value, list) and all(type(one) is int and one >= minimum for one in value)
         if not valid or len(set(value)) != len(value):
@@ -95,25 +96,25 @@ class Table:
         return tuple(sorted(value, reverse=True))
 
     def flag(self, key: str, *, default: bool) -> bool:
-        """Reads ``true`` or ``false``."""
+        """Returns true or false."""
         value = self._take(key, default)
         if not isinstance(value, bool):
             raise ConfigError(f"{self.where}: {key} is {_kind(value)}, expected true or false")
         return value
 
     def fraction(self, key: str, default: float | None = None) -> float:
-        """A number from 0 to 1."""
+        """Returns a number from 0 to 1."""
         value = self._take(key, default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
             raise ConfigError(f"{self.where}: {key} is {_kind(value)}, expected a number from 0 to 1")
         return float(value)
 
     def discard(self) -> None:
-        """Takes every key for read: the section does not apply to this build."""
+        """Counts every key as read, because the section does not apply to this build."""
         self._read.update(self._content)
 
     def finish(self) -> None:
-        """Complains about keys that were not read, here and below."""
+        """Raises for keys that were not read, here and below."""
         unknown = sorted(set(self._content) - self._read)
         if unknown:
             raise ConfigError(f"{self.where}: unknown key {unknown[0]!r}")

@@ -27,13 +27,13 @@ class DenseLayer:
 def add_head(
     model: ModelProto, hidden: str, pooling: str, dense: Sequence[DenseLayer], dimensions: int
 ) -> None:
-    """Pools the tensor ``hidden`` to unit vectors, the graph's output ``embedding``.
+    """Adds pooling, Dense layers and normalisation to a graph.
 
-    ``hidden`` is (batch, seq, hidden) and ``embedding`` (batch, dimensions). Padding is on the right, as the
-    function pads.
+    The graph's output ``embedding`` then has (batch, dimensions) unit vectors, made of the tensor ``hidden``
+    (batch, seq, hidden). Padding is on the right, as the function pads.
 
     Raises:
-        ExportError: there is no such pooling or activation.
+        ExportError: the pooling or an activation is unknown.
     """
     # Normalisation makes the mean's division by the number of tokens disappear, if it comes right after it.
     vector = add_pooling(model, hidden, pooling, divide=bool(dense))
@@ -113,7 +113,7 @@ def _add_dense(model: ModelProto, vector: str, layer: DenseLayer, name: str) -> 
 
 
 def _add_gelu(model: ModelProto, name: str) -> str:
-    """Adds x * (1 + erf(x / sqrt(2))) / 2, the exact form that torch.nn.GELU is by default."""
+    """Adds GELU in its exact form, torch.nn.GELU's default: x * (1 + erf(x / sqrt(2))) / 2."""
     for constant, value in (("root", 2**0.5), ("one", 1.0), ("half", 0.5)):
         initializer(model, f"{name}_{constant}", np.array(value, np.float32))
     model.graph.node.extend(

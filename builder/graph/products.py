@@ -25,7 +25,7 @@ class Product:
 
     @property
     def size(self) -> int:
-        """Returns the number of weights."""
+        """The number of weights."""
         return self.rows * self.columns
 
 
@@ -33,21 +33,25 @@ class Weights:
     """A graph's initializers by name, read and written as arrays."""
 
     def __init__(self, model: ModelProto) -> None:
+        """Indexes the initializers of a graph, which stay the graph's own."""
         self._protos: dict[str, TensorProto] = {tensor.name: tensor for tensor in model.graph.initializer}
 
     def __contains__(self, name: str) -> bool:
+        """Returns whether the graph has an initializer of that name."""
         return name in self._protos
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
+        """Returns an initializer as an array."""
         value: NDArray[np.float32] = numpy_helper.to_array(self._protos[name])
         return value
 
     def __setitem__(self, name: str, value: NDArray[np.generic]) -> None:
+        """Replaces an initializer's values."""
         self._protos[name].CopyFrom(numpy_helper.from_array(value, name))
 
 
 def find_products(model: ModelProto, operators: tuple[str, ...] = OPERATORS) -> list[Product]:
-    """In the order in which the graph runs them. A weight that two products share is left out."""
+    """Returns products in the order in which the graph runs them, without those that share a weight."""
     shapes = {
         tensor.name: tuple(tensor.dims)
         for tensor in model.graph.initializer
@@ -65,7 +69,7 @@ def find_products(model: ModelProto, operators: tuple[str, ...] = OPERATORS) -> 
 
 
 def by_input(products: list[Product]) -> dict[str, list[Product]]:
-    """Products that read the same tensor."""
+    """Groups products that read the same tensor."""
     groups: dict[str, list[Product]] = {}
     for product in products:
         groups.setdefault(product.input, []).append(product)
@@ -73,10 +77,10 @@ def by_input(products: list[Product]) -> dict[str, list[Product]]:
 
 
 def value_source(model: ModelProto, group: list[Product]) -> NodeProto | None:
-    """Returns the Attention node whose output these products, and nothing else, read.
+    """Returns the Attention node whose output only these products read, None where there is none.
 
     What its V brings in comes out of it weighted by tokens, channel by channel, so a factor may move from the
-    products to the node.
+    products to V.
     """
     readers = [node for node in model.graph.node if group[0].input in node.input]
     if {node.name for node in readers} != {product.name for product in group}:

@@ -92,6 +92,7 @@ class Reference:
     """Runs the PyTorch model on texts tokenized by the tokenizers library, as the function is meant to."""
 
     def __init__(self, model: Any, tokenizer_json: Path, *, max_tokens: int, pad_token_id: int) -> None:
+        """Opens the tokenizer of a PyTorch model, with the function's truncation."""
         self._model = model
         self._tokenizer = Tokenizer.from_file(str(tokenizer_json))
         # Pairs are cut the way the function cuts them: the longer of the two first.
@@ -105,7 +106,7 @@ class Reference:
     def embed(
         self, texts: Sequence[str], pooling: str, dense: Sequence[DenseLayer] = ()
     ) -> NDArray[np.float32]:
-        """L2-normalised vectors, (texts, dimensions)."""
+        """Returns L2-normalised vectors, (texts, dimensions)."""
         encodings = self._tokenizer.encode_batch(list(texts))
         out: NDArray[np.float32] | None = None
         for rows, inputs in self._batches(encodings):
@@ -120,7 +121,7 @@ class Reference:
         return np.empty((0, 0), np.float32) if out is None else out
 
     def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
-        """Raw logits of a query with each document, (documents,)."""
+        """Returns raw logits of a query with each document, (documents,)."""
         encodings = self._tokenizer.encode_batch([(query, document) for document in documents])
         out = np.empty(len(documents), np.float32)
         for rows, inputs in self._batches(encodings):

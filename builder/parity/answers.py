@@ -25,7 +25,7 @@ RANKINGS = 2
 
 
 def answers(model: ModelInfo) -> NDArray[np.float32]:
-    """Vectors (texts, dimensions) of an embedder, or logits (pairs,) of a cross-encoder."""
+    """Returns vectors (texts, dimensions) of an embedder, or logits (pairs,) of a cross-encoder."""
     if model.task == "embedding":
         sentences = load_sentences()
         texts = sentences[:: -(-len(sentences) // TEXTS)]
@@ -36,7 +36,7 @@ def answers(model: ModelInfo) -> NDArray[np.float32]:
 
 
 def main(arguments: list[str]) -> int:
-    """Writes the answers of one model of a bundle to a file."""
+    """Writes the answers of one model of a bundle to a file; returns the exit code."""
     bundle, role, out = arguments
     opened = Bundle.open(bundle)
     model = opened.embedding if role == "embedding" else opened.reranker

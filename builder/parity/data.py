@@ -9,19 +9,19 @@ DATA = Path(__file__).parents[1] / "data"
 
 
 def load_texts() -> list[str]:
-    """The parity sentences, and long ones made of them that pass every model's limit."""
+    """Returns the parity sentences, and long texts made of them that pass every model's limit."""
     texts = load_sentences()
     return [*texts, *(" ".join(texts[start::17] * 4) for start in range(4))]
 
 
 def load_sentences() -> list[str]:
-    """The parity sentences, none of them long."""
+    """Returns the parity sentences, none of them long."""
     lines = (DATA / "parity_texts.tsv").read_text(encoding="utf-8").splitlines()
     return [line.split("\t", 1)[1] for line in lines if line and not line.startswith("#")]
 
 
 def load_rankings() -> list[tuple[str, list[str]]]:
-    """Queries with their documents, the last query with documents that have to be cut."""
+    """Returns queries with their documents; those of the last query are too long for any model."""
     lines = (DATA / "parity_rankings.jsonl").read_text(encoding="utf-8").splitlines()
     rankings = [(entry["query"], entry["documents"]) for entry in map(json.loads, lines)]
     query, documents = rankings[-1]

@@ -73,10 +73,10 @@ def emulated_answers(model: ModelInfo, arch: Arch, environ: Mapping[str, str]) -
         except OSError as error:
             raise EmulationUnavailableError(f"{cpu.program} cannot be run: {error.strerror}") from error
         if done.returncode:
-            told = [
+            lines = [
                 line for line in done.stderr.decode(errors="replace").splitlines() if "warning:" not in line
             ]
-            reason = told[-1].strip()[:200] if told else "it said nothing"
+            reason = lines[-1].strip()[:200] if lines else "it printed nothing"
             raise EmulationUnavailableError(
                 f"{cpu.program} -cpu {cpu.name} ended with {done.returncode}: {reason}"
             )

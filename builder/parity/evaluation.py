@@ -25,10 +25,10 @@ _FORMS = f'{{"text": "..."}}, {_PAIR} or {_PAIR[:-1]}, "relevance": 1}}'
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Texts and judged pairs from an evaluation file, each once.
+    """The user's own data, without repetitions.
 
-    ``texts`` are those of text lines; ``rankings`` has each query's passages with their relevance, None where
-    the line did not judge.
+    ``texts`` are those of text lines. ``rankings`` has each query's passages with their relevance, None where
+    the line has none.
     """
 
     name: str
@@ -56,7 +56,7 @@ class _Lines:
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise EvaluationError(f"{where} is no JSON ({error}): write one of {_FORMS} a line") from error
+            raise EvaluationError(f"{where} is not JSON ({error}): write one of {_FORMS} a line") from error
         if isinstance(entry, str):
             entry = {"text": entry}
         if not isinstance(entry, dict):
@@ -99,7 +99,9 @@ def read_evaluation(path: Path) -> Evaluation:
     distinct = len(lines.texts) + len(lines.rankings)
     distinct += len({one for passages in lines.rankings.values() for one in passages})
     if distinct < 2:
-        raise EvaluationError(f"{path.name} has no two texts to compare: write one of {_FORMS} a line")
+        raise EvaluationError(
+            f"{path.name} has fewer than two texts to compare: write one of {_FORMS} a line"
+        )
     found = Evaluation(path.name, hashlib.sha256(raw).hexdigest(), tuple(lines.texts), lines.rankings)
     given = {value for passages in found.rankings.values() for value in passages.values()} - {None}
     if given == {0.0}:
@@ -112,7 +114,7 @@ def _text(entry: Mapping[str, Any], key: str, where: str) -> str:
     if not isinstance(text, str) or not text.strip():
         raise EvaluationError(f"{where}: {key} is {_kind(text)}, write a text")
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise EvaluationError(f"{where}: {key} holds a NUL or a lone surrogate, which is no text")
+        raise EvaluationError(f"{where}: {key} holds a NUL or a lone surrogate, which is not text")
     if len(text) > MAX_CHARACTERS:
         raise EvaluationError(f"{where}: {key} has {len(text)} characters, at most {MAX_CHARACTERS} are read")
     return text

@@ -24,10 +24,11 @@ PAIRWISE_TEXTS = 2000
 
 
 def compare_vectors(expected: NDArray[np.float32], found: NDArray[np.float32]) -> Figures:
-    """Compares (texts, dimensions) vectors of length 1, at least two of them.
+    """Compares (texts, dimensions) vectors of length 1, of at least two texts.
 
-    The figures are the cosine of each text's two vectors, Spearman's correlation of the similarities of all
-    pairs of texts, and the share of each text's ten nearest neighbours that both spaces have.
+    Returns:
+        The cosine of each text's two vectors (mean and worst), Spearman's correlation of the similarities of
+        all pairs of texts, and the share of each text's ten nearest neighbours that both spaces have.
     """
     cosine = (expected * found).sum(axis=1)
     similar, also = (_similarities(vectors[:PAIRWISE_TEXTS]) for vectors in (expected, found))
@@ -42,12 +43,15 @@ def compare_vectors(expected: NDArray[np.float32], found: NDArray[np.float32]) -
 
 
 def compare_logits(expected: Sequence[NDArray[np.float32]], found: Sequence[NDArray[np.float32]]) -> Figures:
-    """Of one array of logits a query: differences of logits and of scores, and how alike documents rank.
+    """Compares logits, one array for each query: their differences, and how documents rank.
 
     Scores are the sigmoid of the logits whatever the model's activation, so that thresholds mean the same for
-    every model. ``rank_agreement`` is the share of document pairs, told apart by the reference, that keep
-    their order; ``kendall_tau`` counts all pairs; ``top3_overlap`` is the share of each query's best three
-    that the reference has there, or as good as there.
+    every model.
+
+    Returns:
+        Differences of scores and logits, and: ``rank_agreement``, the share of document pairs that keep their
+        order, of those that the reference tells apart; ``kendall_tau`` over all pairs; ``top3_overlap``, the
+        share of each query's best three that are as good as the reference's best three.
     """
     logits = np.abs(np.concatenate(expected).astype(np.float64) - np.concatenate(found))
     references, others = [sigmoid(one) for one in expected], [sigmoid(one) for one in found]
@@ -72,8 +76,8 @@ def compare_logits(expected: Sequence[NDArray[np.float32]], found: Sequence[NDAr
 def ndcg(scores: Scores, relevance: Scores, k: int = 10) -> float:
     """Returns the normalised discounted cumulative gain of the best ``k``.
 
-    Gains are linear in the relevance, and ties keep the order given; ``relevance`` has a number above 0
-    (Järvelin and Kekäläinen, 2002, as trec_eval has it).
+    Gains are linear in the relevance, ties in the order given; ``relevance`` has a number above 0 (Järvelin
+    and Kekäläinen, 2002, as trec_eval has it).
     """
     discounts = 1 / np.log2(np.arange(2, min(k, len(scores)) + 2))
     ranked = relevance[np.argsort(-scores, kind="stable")][:k]
@@ -81,7 +85,7 @@ def ndcg(scores: Scores, relevance: Scores, k: int = 10) -> float:
 
 
 def spearman(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """Correlation of ranks; 1.0 where either has no order at all."""
+    """Returns the correlation of ranks; 1.0 where either has no order at all."""
     ranks = np.stack([_ranks(one), _ranks(other)])
     if (np.ptp(ranks, axis=1) == 0).any():
         return 1.0
@@ -114,14 +118,14 @@ def figure_of(threshold: str, figures: Mapping[str, Any]) -> str | None:
 
 
 def sigmoid(logits: NDArray[Any]) -> Scores:
-    """Logits to scores from 0 to 1, without overflow."""
+    """Returns scores from 0 to 1 for logits, without overflow."""
     small = np.exp(-np.abs(logits.astype(np.float64)))
     scores: Scores = np.asarray(np.where(logits >= 0, 1 / (1 + small), small / (1 + small)))
     return scores
 
 
 def rounded(value: Any) -> float:
-    """As figures stand in the manifest."""
+    """Returns a figure as the manifest has it."""
     return round(float(value), 6)
 
 
@@ -150,10 +154,10 @@ def _ranks(values: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _pairs(expected: Scores, found: Scores) -> tuple[Scores, Scores]:
-    """Returns two numbers for every pair of documents.
+    """Returns two arrays over all pairs of documents.
 
-    The first is how far the reference holds them apart; the second is 1, 0 or -1, as the other orders them
-    the same way, not at all, or the other way round.
+    The first is how far the reference tells them apart. The second is 1, 0 or -1 as the other orders them the
+    same way, not at all, or the other way round.
     """
     one, other = np.triu_indices(len(expected), k=1)
     gap = expected[one] - expected[other]

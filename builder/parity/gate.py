@@ -40,12 +40,12 @@ Vectors = NDArray[np.float32]
 def check_embedder(
     model: ModelInfo, source: Path, thresholds: EmbeddingThresholds, evaluation: Evaluation | None = None
 ) -> Report:
-    """Cosines, rank correlation and neighbours of the vectors, also on the user's own data."""
+    """Compares vectors with PyTorch's, on the gate's texts and on the user's own data."""
     texts = load_texts()
     prompts: Sequence[InputType] = ("passage", "query", "none")
-    roles = [prompts[0] if index % 3 else prompts[index // 3 % 3] for index in range(len(texts))]
+    input_types = [prompts[0] if index % 3 else prompts[index // 3 % 3] for index in range(len(texts))]
     both = _Embedders(model, source)
-    expected, found = both.embed(texts, roles)
+    expected, found = both.embed(texts, input_types)
     report: Report = fidelity.compare_vectors(expected, found)
     bounds = quality_bounds(thresholds)
     failures = fidelity.missed(report, bounds)
@@ -65,7 +65,7 @@ def check_embedder(
 def check_reranker(
     model: ModelInfo, source: Path, thresholds: RerankerThresholds, evaluation: Evaluation | None = None
 ) -> Report:
-    """Differences of scores, and how alike documents are ranked, also on the user's own data."""
+    """Compares scores and rankings with PyTorch's, on the gate's texts and on the user's own data."""
     rankings = load_rankings()
     reference = _reference(model, source)
     reranker = Reranker.open(model, threads=available_cpus())
@@ -104,29 +104,29 @@ class _Embedders:
         self._dense = load_dense(source)
         self._embedder = Embedder.open(model, threads=available_cpus())
 
-    def embed(self, texts: Sequence[str], roles: Sequence[InputType]) -> tuple[Vectors, Vectors]:
+    def embed(self, texts: Sequence[str], input_types: Sequence[InputType]) -> tuple[Vectors, Vectors]:
         """(texts, dimensions) of the reference and of the bundle."""
         prompts = self._model.prompts
         expected = self._reference.embed(
-            [_prompted(text, prompts.get(role, "")) for text, role in zip(texts, roles, strict=True)],
+            [_prompted(text, prompts.get(kind, "")) for text, kind in zip(texts, input_types, strict=True)],
             self._model.pooling or "mean",
             self._dense,
         )
         found = np.empty_like(expected)
-        for role in dict.fromkeys(roles):
-            rows = [index for index, one in enumerate(roles) if one == role]
-            found[rows] = self._embedder.embed([texts[index] for index in rows], role).vectors
+        for input_type in dict.fromkeys(input_types):
+            rows = [index for index, one in enumerate(input_types) if one == input_type]
+            found[rows] = self._embedder.embed([texts[index] for index in rows], input_type).vectors
         return expected, found
 
 
 def _evaluate_embedder(both: _Embedders, evaluation: Evaluation) -> Report:
-    """Every query is ranked against all passages of the file: those it was not judged with count as 0."""
+    """Ranks every query against all passages of the file; passages without a relevance for it count as 0."""
     queries, passages = list(evaluation.rankings), evaluation.passages()
     rest = [*evaluation.texts, *passages]
-    roles: list[InputType] = [
+    input_types: list[InputType] = [
         "query" if index < len(queries) else "passage" for index in range(len(queries) + len(rest))
     ]
-    expected, found = both.embed([*queries, *rest], roles)
+    expected, found = both.embed([*queries, *rest], input_types)
     report = {**_named(evaluation), **fidelity.compare_vectors(expected, found)}
     if passages:
         split, first = len(queries), len(queries) + len(evaluation.texts)

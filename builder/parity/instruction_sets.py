@@ -25,7 +25,7 @@ from builder.quantization.thresholds import EmbeddingThresholds, RerankerThresho
 from lambda_app.bundle import ModelInfo
 from lambda_app.cpu import GENERIC, cpu_features, integer_kernel
 
-MOST = 64
+MAX_WEIGHT = 64
 # Their second input is the weight.
 _DYNAMIC = {"MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QAttention"}
 # Others that compute with integers: nothing is proved of them.
@@ -43,10 +43,10 @@ def check_instruction_sets(
     thresholds: EmbeddingThresholds | RerankerThresholds,
     environ: Mapping[str, str] = os.environ,
 ) -> tuple[tuple[str, ...], Report, list[str]]:
-    """Checks the instruction sets that the scheme is meant for.
+    """Checks a bundle on the instruction sets that its scheme is meant for.
 
-    Returns those that were checked; the figures and how each was checked, for the manifest; and what is
-    wrong.
+    Returns:
+        Those that were checked, the figures and how each was checked (for the manifest), and what is wrong.
     """
     meant = model.quantization.instruction_sets
     if not _products(onnx.load(str(model.graph_path), load_external_data=False).graph):
@@ -65,7 +65,7 @@ def check_instruction_sets(
             checked[CPUS[arch].instruction_set] = "emulated"
     if arch == "x86_64" and cannot_saturate(model):
         for name in meant:
-            checked.setdefault(name, f"weights of at most {MOST}")
+            checked.setdefault(name, f"weights of at most {MAX_WEIGHT}")
     if not checked and not failures and not _is_baseline(meant):
         failures = [_for_others(meant)]
     names = tuple(name for name in meant if name in checked)
@@ -73,7 +73,7 @@ def check_instruction_sets(
 
 
 def cannot_saturate(model: ModelInfo) -> bool:
-    """Whether no sum of two products can pass 16 bits: all integer products have INT8 weights, at most 64."""
+    """Returns whether all integer products have weights of at most 64, so that no pair passes 16 bits."""
     graph = onnx.load(str(model.graph_path), load_external_data=False).graph
     # Small tensors lie in the graph itself.
     weights = {
@@ -89,7 +89,7 @@ def cannot_saturate(model: ModelInfo) -> bool:
         values = weights.get(name)
         if operator not in _DYNAMIC or values is None or values.dtype != np.int8:
             return False
-        if values.min(initial=0) < -MOST or values.max(initial=0) > MOST:
+        if values.min(initial=0) < -MAX_WEIGHT or values.max(initial=0) > MAX_WEIGHT:
             return False
     return True
 

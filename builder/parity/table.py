@@ -11,10 +11,9 @@ HEADING: Sequence[str] = ("parity", "figure", "value", "threshold", "")
 
 
 def report_rows(role: str, report: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    """Yields rows under :data:`HEADING`.
+    """Yields rows under :data:`HEADING`, with the figures of the gate's texts first.
 
-    The figures of the built-in texts come first, then those of shorter vectors, then those of the user's own
-    texts, by file.
+    Those of shorter vectors follow, then those of the emulated CPU and of the user's own file.
     """
     thresholds = report.get("thresholds", {})
     yield from _rows(role, report, thresholds)

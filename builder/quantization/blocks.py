@@ -80,7 +80,7 @@ def _round(
     symmetric: bool,
 ) -> BlockWeights:
     grid = BlockGrid.of(weight, bits, BLOCK, symmetric=symmetric)
-    codes = rounding(weight, grid.scales_by_row(), -grid.zeros_by_row(), grid.most - grid.zeros_by_row())
+    codes = rounding(weight, grid.scales_by_row(), -grid.zeros_by_row(), grid.max_code - grid.zeros_by_row())
     exact = rows @ weight
     found = rows @ (codes * grid.scales_by_row())
     error = float(np.square(exact - found).sum() / max(np.square(exact).sum(), 1e-12))
@@ -88,12 +88,12 @@ def _round(
 
 
 def _sensitive(products: list[Product], chosen: dict[str, BlockWeights]) -> list[str]:
-    room = _SENSITIVE_SHARE * sum(product.size for product in products)
+    budget = _SENSITIVE_SHARE * sum(product.size for product in products)
     names = []
     for product in sorted(products, key=lambda product: -chosen[product.name].error):
-        if product.size <= room:
+        if product.size <= budget:
             names.append(product.name)
-            room -= product.size
+            budget -= product.size
     return names
 
 

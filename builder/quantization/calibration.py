@@ -35,8 +35,8 @@ Batch = dict[str, NDArray[np.int64]]
 class Activation:
     """A tensor on all calibration texts.
 
-    ``rows`` is (tokens, channels) without padding, ``batch`` the batch of each row; ``low`` and ``high`` are
-    (batches, channels), and see padding too, as the function does.
+    ``rows`` is (tokens, channels) without padding, ``batch`` the batch of each row. ``low`` and ``high`` are
+    (batches, channels), and include padding, as they do in the function.
     """
 
     rows: NDArray[np.float32]
@@ -45,12 +45,12 @@ class Activation:
     high: NDArray[np.float32]
 
     def thinned(self, every: int) -> Activation:
-        """Every so many rows of it."""
+        """Returns it with one row in ``every``."""
         return replace(self, rows=self.rows[::every], batch=self.batch[::every])
 
 
 def calibration_texts() -> list[str]:
-    """The calibration sentences, and a few long texts made of them."""
+    """Returns the calibration sentences, and a few long texts made of them."""
     lines = TEXTS.read_text(encoding="utf-8").splitlines()
     texts = [line.split("\t", 1)[1] for line in lines if line and not line.startswith("#")]
     return [*texts, *(" ".join(texts[start::19] * 2) for start in range(_LONG_TEXTS))]
@@ -61,7 +61,7 @@ def calibration_batches(
 ) -> list[Batch]:
     """Returns the calibration texts as a model takes them.
 
-    Each is behind one of ``prompts`` in turn, or they are pairs for a cross-encoder. ``token_type_ids`` are
+    Each is behind one of ``prompts`` in turn, or texts are pairs for a cross-encoder. ``token_type_ids`` are
     there for those graphs that want them.
     """
     tokenizer = Tokenizer.from_file(str(tokenizer_json))

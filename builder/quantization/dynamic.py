@@ -125,12 +125,12 @@ def _worth(width: float) -> float:
 
 
 def _too_coarse(products: list[Product], errors: dict[str, float]) -> set[str]:
-    room = _FP32_SHARE * sum(product.size for product in products)
+    budget = _FP32_SHARE * sum(product.size for product in products)
     chosen = set()
     for product in sorted(products, key=lambda product: product.size):
-        if errors[product.name] > _TOO_COARSE**2 and product.size <= room:
+        if errors[product.name] > _TOO_COARSE**2 and product.size <= budget:
             chosen.add(product.name)
-            room -= product.size
+            budget -= product.size
     return chosen
 
 

@@ -50,7 +50,7 @@ def quantize_embedding_rows(model: ModelProto, vocabulary: int) -> None:
 
 
 def find_embedding(model: ModelProto, vocabulary: int) -> tuple[NodeProto, int] | None:
-    """The Gather that looks up word embeddings, and its place in the graph."""
+    """Returns the Gather that looks up word embeddings and its place in the graph, None without one."""
     tables = {
         tensor.name
         for tensor in model.graph.initializer

@@ -9,9 +9,9 @@ _HALF_BYTES = 4096
 
 
 def store_half(model: ModelProto) -> None:
-    """Stores large FP32 weights as FP16, and converts them to FP32 where they are used.
+    """Stores large FP32 weights as FP16, and casts them to FP32 where they are used.
 
-    That is after the lookup in a table, so that no more of it is read.
+    A lookup in a table comes before the cast, so that no more of the table is read.
     """
     half: dict[str, str] = {}
     tables = {node.input[0] for node in model.graph.node if node.op_type == "Gather"}

@@ -35,11 +35,11 @@ Assignment = dict[str, str]
 
 @dataclass(slots=True)
 class MixedQuantizer:
-    """Quantizes one model, each product in a scheme of its own.
+    """Quantizes one model with a scheme for each product.
 
-    ``replay`` is an assignment that was found before (products it leaves out are ``int8``); without it one is
-    searched for that keeps ``min_fidelity`` (see :func:`fidelity`) on the calibration texts. ``assignment``
-    is the result, ``reached`` its fidelity.
+    ``replay`` is an assignment that was found before (products it leaves out are ``int8``). Without one, an
+    assignment is searched for that keeps ``min_fidelity`` (see :func:`fidelity`) on the calibration texts.
+    ``assignment`` is the result, ``reached`` its fidelity.
     """
 
     min_fidelity: float
@@ -114,7 +114,7 @@ class MixedQuantizer:
 
 
 def replay(role: str, assignment: Mapping[str, str]) -> str:
-    """An assignment as the config takes it; products that are not named are ``int8``."""
+    """Returns an assignment as the config takes it; products that are not named are ``int8``."""
     finer = [f'"{name}" = "{scheme}"' for name, scheme in assignment.items() if scheme != INT8]
     return "\n".join(
         [f"# in the config, this makes the same choice without a search:\n[mixed.{role}]", *finer]
@@ -122,10 +122,10 @@ def replay(role: str, assignment: Mapping[str, str]) -> str:
 
 
 def fidelity(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """Returns how near outputs are to those of FP32.
+    """Returns how near answers are to FP32's.
 
-    That is the mean cosine of each text's two vectors for an embedder, and the correlation of the logits for
-    a cross-encoder.
+    For an embedder it is the mean cosine of each text's two vectors, for a cross-encoder the correlation of
+    its logits.
     """
     if expected.ndim == 2 and expected.shape[1] > 1:
         lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)

@@ -101,7 +101,7 @@ def _fuse(source: Path, target: Path, *, heads: int, hidden_size: int, attention
 
 
 def _optimise(source: Path, target: Path) -> None:
-    """Applies the CPU graph optimisations of onnxruntime, so that the function need not.
+    """Runs ONNX Runtime's own CPU graph optimisations once, here, so that the function need not.
 
     EXTENDED, not ALL: the layout optimisations above it depend on the CPU that does them.
     """

@@ -12,7 +12,7 @@ _BLOCK = 128
 
 
 def channel_scales(weight: NDArray[np.float32], levels: int) -> NDArray[np.float32]:
-    """One step per output channel, symmetric: the largest weight becomes ``levels``."""
+    """Returns one step for each output channel, symmetric: the largest weight becomes ``levels``."""
     scales: NDArray[np.float32] = np.maximum(np.abs(weight).max(axis=0), 1e-12).astype(np.float32) / levels
     return scales
 
@@ -20,7 +20,7 @@ def channel_scales(weight: NDArray[np.float32], levels: int) -> NDArray[np.float
 def round_to_nearest(
     weight: NDArray[np.float32], scales: NDArray[np.float32], levels: int
 ) -> NDArray[np.int8]:
-    """Codes of (channels, outputs) weights."""
+    """Returns codes of (channels, outputs) weights."""
     codes: NDArray[np.int8] = np.clip(np.rint(weight / scales), -levels, levels).astype(np.int8)
     return codes
 
@@ -29,7 +29,7 @@ def round_to_nearest(
 class BlockGrid:
     """Steps and zero points of (channels, outputs) weights, one for each ``block`` channels of an output.
 
-    Both are (blocks, outputs). Codes run from 0 to ``most``; a weight is ``(code - zero) * scale``.
+    Both are (blocks, outputs). Codes run from 0 to ``max_code``; a weight is ``(code - zero) * scale``.
     """
 
     bits: int
@@ -41,7 +41,7 @@ class BlockGrid:
 
     @classmethod
     def of(cls, weight: NDArray[np.float32], bits: int, block: int, *, symmetric: bool) -> BlockGrid:
-        """The grid that holds the largest weights of each block."""
+        """Returns the grid that holds the largest weights of each block."""
         channels, outputs = weight.shape
         padded = np.zeros((-(-channels // block) * block, outputs), np.float32)
         padded[:channels] = weight
@@ -59,27 +59,27 @@ class BlockGrid:
         return cls(bits, block, channels, symmetric, scales.astype(np.float32), zeros)
 
     @property
-    def most(self) -> int:
-        """Returns the largest code."""
+    def max_code(self) -> int:
+        """The largest code."""
         return (1 << self.bits) - 1
 
     def scales_by_row(self) -> NDArray[np.float32]:
-        """Returns the scale of each weight."""
+        """Returns the step of every weight, (channels, outputs)."""
         return np.repeat(self.scales, self.block, axis=0)[: self.channels]
 
     def zeros_by_row(self) -> NDArray[np.int16]:
-        """Returns the zero point of each weight."""
+        """Returns the zero point of every weight, (channels, outputs)."""
         return np.repeat(self.zeros, self.block, axis=0)[: self.channels]
 
     def packed(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(outputs, blocks, bytes of a block), as MatMulNBits reads it."""
+        """Returns codes as MatMulNBits reads them, (outputs, blocks, bytes of a block)."""
         blocks, outputs = self.scales.shape
         padded = np.repeat(self.zeros, self.block, axis=0).astype(np.uint8)
         padded[: self.channels] = codes
         return self._nibbles(padded.T.reshape(outputs, blocks, self.block))
 
     def packed_zeros(self) -> NDArray[np.uint8]:
-        """(outputs, bytes of all its blocks' zero points)."""
+        """Returns zero points as MatMulNBits reads them, (outputs, bytes of all its blocks' zero points)."""
         zeros = self.zeros.T.astype(np.uint8)
         if self.bits == 4 and zeros.shape[1] % 2:
             zeros = np.pad(zeros, ((0, 0), (0, 1)))
@@ -92,13 +92,13 @@ class BlockGrid:
 
 
 class CompensatedRounding:
-    """Rounds channel by channel, so that the outputs on ``rows`` change least.
+    """Rounds channel by channel so that the outputs on ``rows`` change least (GPTQ, arXiv:2210.17323).
 
-    Each error is spread over the channels that are not rounded yet (GPTQ, arXiv:2210.17323). ``ordered``:
-    large channels first.
+    Each error is spread over the channels that are not rounded yet. ``ordered``: large channels first.
     """
 
     def __init__(self, rows: NDArray[np.float32], *, ordered: bool = True) -> None:
+        """Factors the inverse of the Hessian of ``rows``, (tokens, channels)."""
         hessian = (rows.T @ rows).astype(np.float64)
         diagonal = np.diag(hessian)
         self._order = np.argsort(-diagonal, kind="stable") if ordered else np.arange(len(hessian))
@@ -110,17 +110,17 @@ class CompensatedRounding:
         self,
         weight: NDArray[np.float32],
         scales: NDArray[np.float32],
-        least: int | NDArray[np.integer],
-        most: int | NDArray[np.integer],
+        min_code: int | NDArray[np.integer],
+        max_code: int | NDArray[np.integer],
     ) -> NDArray[np.int16]:
-        """Returns codes from ``least`` to ``most`` of (channels, outputs) weights.
+        """Returns codes from ``min_code`` to ``max_code`` of (channels, outputs) weights.
 
-        ``scales`` and bounds have the weights' shape or are broadcast to it.
+        ``scales`` and both bounds have the weights' shape or broadcast to it.
         """
         left = weight[self._order].astype(np.float64)
         upper = self._upper
         steps, low, high = (
-            np.broadcast_to(value, weight.shape)[self._order] for value in (scales, least, most)
+            np.broadcast_to(value, weight.shape)[self._order] for value in (scales, min_code, max_code)
         )
         codes = np.empty(left.shape, np.int16)
         for start in range(0, len(left), _BLOCK):

@@ -30,12 +30,15 @@ _VNNI = ("avx_vnni", "avx512_vnni", "amx_int8")
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """What a scheme does in each step of the pipeline.
+    """What a scheme does at each stage.
 
-    ``prepare`` changes the exported graph, given its number of word embeddings; ``quantize`` reads the fused
-    graph from one file and writes the quantized one to another, and may look at what calibration texts do to
-    it; ``describe`` is for the manifest. ``attention`` makes attention with its projections one node, and
-    otherwise one without them; ``finish`` changes the optimised graph.
+    Attributes:
+        prepare: Changes the exported graph, given its number of word embeddings.
+        quantize: Reads the fused graph from one file and writes the quantized one to another; may use what
+            the calibration texts do to it.
+        describe: Returns the manifest's description.
+        attention: Whether attention and its projections become one node; otherwise they stay apart.
+        finish: Changes the optimised graph.
     """
 
     prepare: Callable[[ModelProto, int], None]
@@ -46,12 +49,12 @@ class Scheme:
 
 
 def describe(scheme: str, arch: Arch) -> Quantization:
-    """What the manifest says of a scheme on an architecture."""
+    """Returns the manifest's description of a scheme on an architecture."""
     return SCHEMES[scheme].describe(arch)
 
 
 def mixed_quantizer(mixed: Mixed, role: str, arch: Arch, note: Callable[[str], None]) -> MixedQuantizer:
-    """For a model of the scheme ``mixed``."""
+    """Returns the quantizer of a model in the scheme ``mixed``."""
     return MixedQuantizer(mixed.min_fidelity, _INT8_BITS[arch], mixed.assignments.get(role), note)
 
 
@@ -77,7 +80,7 @@ def _keep(source: Path, target: Path, _arch: Arch, _batches: Sequence[Batch]) ->
 
 
 def _nothing(_model: ModelProto, _vocabulary: int) -> None:
-    """FP32 keeps its word embeddings."""
+    """Changes nothing: FP32 keeps its word embeddings."""
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -129,7 +132,7 @@ SCHEMES: dict[str, Scheme] = {
 
 
 def check_machine(scheme: str, arch: Arch, features: Sequence[str]) -> None:
-    """Whether a machine with these CPU features can check a bundle of that scheme.
+    """Checks that a machine with these CPU features can check a bundle of that scheme.
 
     Raises:
         ExportError: it cannot.

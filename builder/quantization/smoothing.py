@@ -24,10 +24,10 @@ _WEIGHT_SHARE = 0.5
 
 
 def find_factors(activation: Activation, weight: NDArray[np.float32], levels: int) -> NDArray[np.float32]:
-    """Returns the factors of an activation and of the weights (channels, outputs) that read it.
+    """Returns ``s`` for an activation and the weights (channels, outputs) that read it.
 
-    The weights get ``levels`` integers on either side of zero. The result is (channels,), with a geometric
-    mean of 1.
+    Weights get ``levels`` integers on either side of zero. The result is (channels,), with a geometric mean
+    of 1.
     """
     columns = np.abs(weight[:, :: max(1, weight.shape[1] // _COLUMNS)]).astype(np.float64)
     columns /= columns.max() + 1e-30
@@ -79,7 +79,7 @@ def _gradient(
 
 
 def quantize_activation(activation: Activation, factors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``rows / factors`` as DynamicQuantizeLinear leaves them: eight bits over the range of each batch."""
+    """Returns ``rows / factors`` as DynamicQuantizeLinear makes them: 8 bits over each batch's range."""
     low = np.minimum((activation.low / factors).min(axis=1), 0)
     high = np.maximum((activation.high / factors).max(axis=1), 0)
     step = np.maximum((high - low) / ACTIVATION_STEPS, 1e-12).astype(np.float32)

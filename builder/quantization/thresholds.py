@@ -62,18 +62,18 @@ class Thresholds:
     reranker: RerankerThresholds
 
 
-_INT8 = Thresholds(
-    EmbeddingThresholds(
-        min_mean_cosine=0.995, min_cosine=0.94, min_top10_overlap=0.94, min_rank_correlation=0.98
-    ),
-    RerankerThresholds(
-        max_mean_score_difference=0.03,
-        max_score_difference=0.2,
-        min_rank_agreement=0.95,
-        min_kendall_tau=0.8,
-        min_top3_overlap=0.9,
-    ),
+# Embedding models: about 1.5 times the error (1 minus the figure) of all-MiniLM-L6-v2 on the gate's texts;
+# the comments have its figures (`build_models.py --config models.minilm.toml --quantization SCHEME`).
+# Plain 7-bit rounding (0.9868, 0.919, 0.909, 0.991) fails int8's. Cross-encoders were not measured with real
+# weights; their bounds have been these since the gate was written.
+_INT8_RERANKER = RerankerThresholds(
+    max_mean_score_difference=0.03,
+    max_score_difference=0.2,
+    min_rank_agreement=0.95,
+    min_kendall_tau=0.8,
+    min_top3_overlap=0.9,
 )
+# Measured: above 0.99999, and 0.9995 for the overlap. What differs is the order in which FP32 sums are added.
 _FP32 = Thresholds(
     EmbeddingThresholds(
         min_mean_cosine=0.9999, min_cosine=0.9999, min_top10_overlap=0.99, min_rank_correlation=0.999
@@ -88,11 +88,30 @@ _FP32 = Thresholds(
 )
 
 THRESHOLDS: Mapping[str, Thresholds] = {
-    "int8": _INT8,
-    "int8-vnni": _INT8,
+    "int8": Thresholds(
+        EmbeddingThresholds(
+            min_mean_cosine=0.9955,  # 0.9970
+            min_cosine=0.97,  # 0.9802
+            min_top10_overlap=0.94,  # 0.956
+            min_rank_correlation=0.997,  # 0.9981
+        ),
+        _INT8_RERANKER,
+    ),
+    "int8-vnni": Thresholds(
+        EmbeddingThresholds(
+            min_mean_cosine=0.997,  # 0.9979
+            min_cosine=0.975,  # 0.9832
+            min_top10_overlap=0.945,  # 0.962
+            min_rank_correlation=0.998,  # 0.9987
+        ),
+        _INT8_RERANKER,
+    ),
     "int8-block": Thresholds(
         EmbeddingThresholds(
-            min_mean_cosine=0.999, min_cosine=0.99, min_top10_overlap=0.97, min_rank_correlation=0.99
+            min_mean_cosine=0.9993,  # 0.9996
+            min_cosine=0.9955,  # 0.9972
+            min_top10_overlap=0.975,  # 0.985
+            min_rank_correlation=0.9995,  # 0.9997
         ),
         RerankerThresholds(
             max_mean_score_difference=0.01,
@@ -104,7 +123,10 @@ THRESHOLDS: Mapping[str, Thresholds] = {
     ),
     "int4": Thresholds(
         EmbeddingThresholds(
-            min_mean_cosine=0.985, min_cosine=0.88, min_top10_overlap=0.9, min_rank_correlation=0.97
+            min_mean_cosine=0.988,  # 0.9921
+            min_cosine=0.89,  # 0.9295
+            min_top10_overlap=0.9,  # 0.923
+            min_rank_correlation=0.991,  # 0.9946
         ),
         RerankerThresholds(
             max_mean_score_difference=0.05,
@@ -116,7 +138,10 @@ THRESHOLDS: Mapping[str, Thresholds] = {
     ),
     "mixed": Thresholds(
         EmbeddingThresholds(
-            min_mean_cosine=0.998, min_cosine=0.97, min_top10_overlap=0.95, min_rank_correlation=0.99
+            min_mean_cosine=0.9985,  # 0.9991
+            min_cosine=0.99,  # 0.9943
+            min_top10_overlap=0.96,  # 0.974
+            min_rank_correlation=0.998,  # not less than int8's
         ),
         RerankerThresholds(
             max_mean_score_difference=0.02,

@@ -42,7 +42,7 @@ class ModelFiles:
     bytes: int
 
     def record(self) -> dict[str, object]:
-        """For the manifest."""
+        """Returns the manifest's record of the source."""
         return {**describe_source(self.source), "files": dict(self.files)}
 
     def json(self, name: str) -> dict[str, object] | None:
@@ -54,13 +54,14 @@ class ModelFiles:
         content = read_json(self.directory, name)
         if content is not None and not isinstance(content, dict):
             raise SourceError(
-                f"{name} of {describe_source(self.source)['name']} is no JSON object", code="source_damaged"
+                f"{name} of {describe_source(self.source)['name']} is not a JSON object",
+                code="source_damaged",
             )
         return content
 
 
 def wanted_files(listing: Iterable[str], modules: object) -> list[str]:
-    """Those of a model's files that the build reads, sorted."""
+    """Returns those of a model's files that the build reads, sorted."""
     wanted = set(_WANTED)
     if isinstance(modules, list):
         for module in (module for module in modules if isinstance(module, dict)):
@@ -101,7 +102,7 @@ def require_files(names: Iterable[str], listing: Iterable[str], model: str) -> N
 
 
 def read_json(directory: Path, name: str) -> object:
-    """A JSON file, or None if it is not there.
+    """Returns the content of a JSON file, None where the file is missing.
 
     Raises:
         SourceError: it is not JSON.

@@ -30,7 +30,7 @@ from builder.sources.safetensors import check_safetensors
 
 
 def download_model(source: HubSource, cache: Path) -> Path:
-    """The directory with the model's files at its pinned commit.
+    """Returns the directory with the model's files at its pinned commit, downloaded where necessary.
 
     Raises:
         SourceError: not pinned, not found, not reachable, or cut off on the way.

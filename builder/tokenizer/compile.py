@@ -1,6 +1,6 @@
 """Compiles a ``tokenizer.json`` into files that open without being parsed.
 
-What cannot be compiled exactly stays with the tokenizers library.
+A tokenizer that cannot be compiled exactly stays with the tokenizers library.
 """
 
 import json

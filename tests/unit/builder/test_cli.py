@@ -58,7 +58,7 @@ def test_usage_errors_are_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixt
         assert caught.value.code == 2
 
 
-def test_a_place_that_is_taken_is_told_before_anything_is_fetched(
+def test_a_place_that_is_taken_is_an_error_before_anything_is_fetched(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     taken = tmp_path / "notes"
@@ -142,7 +142,7 @@ def test_what_is_no_bundle_is_not_replaced(tmp_path: Path) -> None:
     ):
         out = tmp_path / "precious"
         make(out)
-        with pytest.raises(OutputError, match="is no bundle"), staged(out):
+        with pytest.raises(OutputError, match="is not a bundle"), staged(out):
             pytest.fail("not reached")
         shutil.rmtree(out) if out.is_dir() else out.unlink()
 

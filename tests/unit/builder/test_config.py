@@ -185,7 +185,7 @@ def test_a_cross_encoder_in_place_of_a_bi_encoder(tmp_path: Path) -> None:
         ("[parity]", '[parity]\nmode = "maybe"', "mode is 'maybe'"),
         ("[parity.int8.", "[parity.int9.", r"\[parity\]: unknown key 'int9'"),
         ('activation = "identity"', 'activation = "tanh"', "activation is 'tanh'"),
-        (f'"org/embedder@{SHA}"', '"embedder"', "'embedder' is no source"),
+        (f'"org/embedder@{SHA}"', '"embedder"', "'embedder' is not a source"),
         (f'source = "org/embedder@{SHA}"', "", r"\[embedding\]: source is missing"),
         ("[embedding.prompts]", "prompts = 3\n[other]", "prompts is 3, expected a table"),
         ('quantization = "int8"', "quantization =", "is not TOML"),

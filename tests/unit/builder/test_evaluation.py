@@ -48,10 +48,10 @@ def test_separators_inside_a_string_are_no_ends_of_lines(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "no two texts"),
-        ('{"text": "only one"}', "no two texts"),
-        ('{"text": "a"}\n{"text": ', "own.jsonl line 2 is no JSON"),
-        ("[" * 200_000, "line 1 is no JSON"),
+        ("", "fewer than two texts"),
+        ('{"text": "only one"}', "fewer than two texts"),
+        ('{"text": "a"}\n{"text": ', "own.jsonl line 2 is not JSON"),
+        ("[" * 200_000, "line 1 is not JSON"),
         ('["a", "b"]', "line 1 is list"),
         ('{"text": "a", "label": 1}', "line 1 has the keys 'text', 'label': write one of"),
         ('{"query": "a"}', "line 1 has the keys 'query'"),

@@ -149,7 +149,7 @@ def test_blocks_are_packed_as_onnxruntime_reads_them(bits: int, symmetric: bool)
     weight = random.normal(0.3, 1, size=(70, 8)).astype(np.float32)
     grid = BlockGrid.of(weight, bits, 32, symmetric=symmetric)
     zeros = grid.zeros_by_row()
-    codes = np.clip(np.rint(weight / grid.scales_by_row()) + zeros, 0, grid.most).astype(np.uint8)
+    codes = np.clip(np.rint(weight / grid.scales_by_row()) + zeros, 0, grid.max_code).astype(np.uint8)
     expected = (codes.astype(np.int16) - zeros) * grid.scales_by_row()
     assert np.abs(expected - weight).max() <= np.abs(grid.scales).max() * 1.01
     names = ["blocks", "scales", *([] if symmetric else ["zeros"])]
