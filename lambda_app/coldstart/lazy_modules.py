@@ -59,6 +59,8 @@ class LazyObject:
 
 
 class LazyModule(ModuleType):
+    """A module whose attributes are lazy objects."""
+
     def __getattr__(self, name: str) -> LazyObject:
         if name.startswith("__"):
             raise AttributeError(name)

@@ -88,8 +88,11 @@ ERRORS: Mapping[ErrorFormat, type[BaseModel]] = {
 
 
 class Operation(NamedTuple):
-    """A route with its schemas: the model of its body (None for GET), examples of bodies by name, the type of
-    its response, and the model and statuses of its errors."""
+    """A route with its schemas.
+
+    They are the model of its body (None for GET), examples of bodies by name, the type of its response, and
+    the model and statuses of its errors.
+    """
 
     path: str
     tags: tuple[str, ...]
