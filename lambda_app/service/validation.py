@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from lambda_app.service.types import EmbedRequest, Truncate
 
 # The fewest bytes that one number of a vector takes in a response, by encoding: what cannot fit is refused
-# before any work, and the API checks the exact size afterwards. A float32 in JSON has 16 to 21 characters,
-# as in -0.023189853876829147, but for rare ones that never make up a whole vector.
+# before any work, and the API checks the exact size afterwards. The shortest digits of a float32 and what
+# separates it from the next have 10 to 17 characters, as in -0.023189854, but for rare ones that never make
+# up a whole vector.
 BYTES_PER_NUMBER = {
-    "float": 16.0,
+    "float": 10.0,
     "base64": 16 / 3,
     "int8": 2.0,
     "uint8": 2.0,
@@ -25,7 +26,7 @@ BYTES_PER_NUMBER = {
     "ubinary": 2 / 8,
 }
 # The largest size of a float in JSON, with its separator, over the smallest.
-MAX_PER_MIN = 23 / 16
+MAX_PER_MIN = 17 / 10
 # The fewest bytes of one token, as in {"id":1,"text":"a","special":false,"start":null,"stop":null}.
 BYTES_PER_TOKEN = 60
 

@@ -34,6 +34,7 @@ ENTRY_POINTS = (
     "lambda_app.models.embedder",
     "lambda_app.models.reranker",
     "tokenizers",
+    "orjson",
     "awslambdaric.bootstrap",
 )
 # Modules that do nothing but attach docstrings to other modules' objects: packed empty, which saves 5 ms.

@@ -51,6 +51,7 @@ OWNERS = {
         *(f"lambda_app.api.docs.schemas.{family}" for family in ("openai", "cohere", "tei")),
     },
     "onnxruntime": {"lambda_app.models.session"},
+    "orjson": {"lambda_app.api.parsing.vectors"},
     "tokenizers": {"lambda_app.models.tokenizer.huggingface"},
     "marisa_trie": {"lambda_app.models.tokenizer.vocabulary"},
     "snapshot_restore_py": {"lambda_app.coldstart.snapshot"},

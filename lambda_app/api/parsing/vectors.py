@@ -1,4 +1,4 @@
-"""How vectors are written in an answer: as numbers or base64, whole or quantized."""
+"""Writes the vectors of a response: as numbers or base64, whole or quantized."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ INT8_DEVIATIONS = 5.0
 
 
 def encode_vectors(vectors: np.ndarray, dtype: str = "float", *, as_base64: bool = False) -> list[Any]:
-    """(texts, dimensions) float32 as one list of numbers a text, or one base64 of little-endian numbers.
+    """Returns (texts, dimensions) float32 as a list of numbers for each text, or as base64.
+
+    Base64 holds little-endian numbers. Floats have the shortest digits that read back as the same
+    float32: half the bytes of the exact value.
 
     ``dtype`` is one of :data:`DTYPES`: ``float`` is float32; ``int8`` is each number times
     127 * sqrt(dimensions) / 5, rounded and clipped; ``uint8`` is that plus 128; ``ubinary`` is one bit a
@@ -25,7 +28,22 @@ def encode_vectors(vectors: np.ndarray, dtype: str = "float", *, as_base64: bool
     rows = vectors.astype("<f4", copy=False) if dtype == "float" else _quantized(vectors, dtype)
     if as_base64:
         return [base64.b64encode(row.tobytes()).decode("ascii") for row in rows]
+    if dtype == "float":
+        return _shortest(rows)
     return cast("list[Any]", rows.tolist())
+
+
+def _shortest(rows: np.ndarray) -> list[Any]:
+    """Returns rows of float32 as Python floats whose ``repr`` is as short as the float32 allows.
+
+    orjson writes float32 that way, and reading the text back keeps the short form for any JSON encoder:
+    awslambdaric's too. Imported here, since base64 and reranking need none of it.
+    """
+    import numpy as np
+    import orjson
+
+    text = orjson.dumps(np.ascontiguousarray(rows, dtype=np.float32), option=orjson.OPT_SERIALIZE_NUMPY)
+    return cast("list[Any]", orjson.loads(text))
 
 
 def _quantized(vectors: np.ndarray, dtype: str) -> np.ndarray:

@@ -7,6 +7,7 @@ import json
 import struct
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -96,7 +97,18 @@ def test_base64_holds_the_same_floats() -> None:
     texts = ["one", "three"]
     floats = call({"action": "embed", "texts": texts})["embeddings"]
     encoded = call({"action": "embed", "texts": texts, "encoding": "base64"})["embeddings"]
-    assert [list(struct.unpack("<4f", base64.b64decode(vector))) for vector in encoded] == floats
+    assert [base64.b64decode(vector) for vector in encoded] == [struct.pack("<4f", *row) for row in floats]
+
+
+def test_floats_have_the_shortest_digits_that_read_back_as_the_same_float32() -> None:
+    texts = ["one", "three"]
+    vectors = call({"action": "embed", "texts": texts})["embeddings"]
+    _, http = post("/v1/embeddings", {"input": texts})
+    for numbers in (*vectors, *(item["embedding"] for item in http["data"])):
+        assert [json.dumps(number) for number in numbers] == [
+            json.dumps(float(str(np.float32(number)))) for number in numbers
+        ]
+        assert max(len(json.dumps(number)) for number in numbers) <= 14
 
 
 def test_http_and_direct_answers_agree() -> None:
@@ -317,7 +329,7 @@ def test_direct_vectors_past_the_envelope_are_refused() -> None:
     dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR"}, limits=Limits(response_bytes=2_000))
     fits = dispatcher({"action": "embed", "texts": ["a"] * 10}, Context())
     assert len(fits["embeddings"]) == 10
-    error = dispatcher({"action": "embed", "texts": ["a"] * 40}, Context())["error"]
+    error = dispatcher({"action": "embed", "texts": ["a"] * 48}, Context())["error"]
     assert error["code"] == "response_too_large"
     assert "send at most" in error["message"]
     assert len(dispatcher({"action": "embed", "texts": ["a"] * error["fit"]}, Context())["embeddings"]) > 20
