@@ -90,7 +90,7 @@ def test_voyages_fields() -> None:
     body |= {"output_dtype": None, "output_dimension": None, "encoding_format": "base64"}
     answer = ask("/v1/embeddings", body)
     raw = base64.b64decode(answer["data"][0]["embedding"])
-    assert np.frombuffer(raw, "<f4").tolist() == np.float32(vector(LONG, "passage")).tolist()
+    assert np.frombuffer(raw, "<f4").tolist() == np.array(vector(LONG, "passage"), "<f4").tolist()
     assert answer["truncated"] == [0]
 
     error = ask("/v1/embeddings", body | {"truncation": False}, 413)
@@ -232,7 +232,7 @@ def test_every_embedding_type() -> None:
     assert list(found) == types
     assert (
         np.frombuffer(base64.b64decode(found["base64"]), "<f4").tolist()
-        == np.float32(found["float"]).tolist()
+        == np.array(found["float"], "<f4").tolist()
     )
     assert [number + 128 for number in found["int8"]] == found["uint8"]
     assert [number + 128 for number in found["binary"]] == found["ubinary"] == [0b11100000]
