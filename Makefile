@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 8000
+EVENT ?=
 CONFIG ?= models.toml
 # As pyproject.toml's requires-python.
 PYTHONS := 3.11-3.14
@@ -13,7 +14,7 @@ UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version $(OLDES
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check lint test-unit test-emulator coverage test-clients serve build verify image image-info scan test-image bench bench-quick bench-image soak lock clean build-venv dev-venv
+.PHONY: help demo test check lint test-unit test-emulator coverage test-clients invoke serve build verify image image-info scan test-image bench bench-quick bench-image soak lock clean build-venv dev-venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +45,10 @@ coverage: dev-venv ## the fast tests of the function with the coverage of its li
 test-clients: dev-venv ## official clients, unmodified, against the function over HTTP
 	@$(RUN) -m scripts.dev.clients -q
 
-serve: build-venv ## the function on http://localhost:8000 (PORT=9000 for another)
+invoke: build-venv ## send one event to the function and print its response (EVENT=events/direct-embed.json)
+	@$(RUN) -m scripts.local.invoke "$(EVENT)"
+
+serve: build-venv ## the function on http://localhost:8000, for HTTP clients and boto3 (PORT=9000 for another)
 	@$(RUN) -m scripts.local.embedded_bundle
 	@$(RUN) -m scripts.local.serve --port $(PORT)
 

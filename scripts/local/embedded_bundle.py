@@ -52,7 +52,8 @@ def _build(directory: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in OVERRIDES}
     environment.setdefault("MODEL_CACHE_DIR", str(CACHE / "models"))
     command = [sys.executable, "build_models.py", "--config", str(CONFIG), "--out", str(directory)]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    # The build reports to standard error (2): standard output is the caller's.
+    subprocess.run(command, cwd=ROOT, env=environment, stdout=2, check=True)
 
 
 def _inputs() -> str:
@@ -71,7 +72,7 @@ def _inputs() -> str:
 
 
 def main() -> int:
-    """Makes the embedded bundle where it is missing."""
+    """Builds the bundle where it is needed, and names it."""
     try:
         bundle = ensure_bundle()
     except subprocess.CalledProcessError as error:

@@ -25,8 +25,9 @@ from lambda_app.errors import BundleError
 from scripts.dev import bootstrap
 from scripts.local import embedded_bundle
 from scripts.local.demo import failed, in_short
+from scripts.local.gateway_events import http_event, http_response
 from scripts.local.rie import Emulator, EmulatorError
-from scripts.local.serve import MAX_BODY_BYTES, GatewayServer, http_event, http_response
+from scripts.local.serve import MAX_BODY_BYTES, GatewayServer
 from scripts.paths import ROOT
 from scripts.processes import command_line
 
