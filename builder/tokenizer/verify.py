@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
-from lambda_app.models.tokenizer.load import TokenizerFiles, load_tokenizer
 from tokenizers import Tokenizer as LibraryTokenizer
 
 from builder.tokenizer.control_tokens import control_pieces, with_control_tokens_hidden
+from lambda_app.models.tokenizer.load import TokenizerFiles, load_tokenizer
 from lambda_app.models.tokenizer.tokenizer import Encoding, Tokenizer
 
 _CHUNK = 64
