@@ -14,8 +14,6 @@ from lambda_app.invocation import Invocation, Result
 from lambda_app.service.service import Service
 
 if TYPE_CHECKING:
-    from mangum import Mangum
-
     from lambda_app.api.events.sqs import Sink
     from lambda_app.coldstart.clock import PhaseClock
     from lambda_app.coldstart.logs import JsonLog
@@ -49,7 +47,7 @@ class Dispatcher:
             self._sink = load_sink(settings.result_sink)
         self._cold = True
 
-    def open_http(self) -> Mangum:
+    def open_http(self) -> endpoint.Adapter:
         """Builds the web application, unless it is there already."""
         return self._http.open(self._service)
 

@@ -37,7 +37,7 @@ LAYERS: tuple[str, ...] = (
     "lambda_app.service",
     *("lambda_app.models.registry", "lambda_app.models", "lambda_app.models.tokenizer"),
     *("lambda_app.bundle", "lambda_app.invocation", "lambda_app.coldstart"),
-    *("lambda_app.settings", "lambda_app.limits", "lambda_app.cpu", "lambda_app.text", "lambda_app.errors"),
+    *("lambda_app.settings", "lambda_app.limits", "lambda_app.cpu", "lambda_app.errors"),
     "lambda_app",
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from lambda_app.api.http import gateway
 from lambda_app.api.response_size import check_size
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from lambda_app.coldstart.clock import PhaseClock
     from lambda_app.settings import Settings
+
+    Adapter: TypeAlias = Mangum
 
 # API Gateway gives up on an integration after 29 or 30 seconds, whatever the function's own timeout is.
 HTTP_SECONDS = 29.0
@@ -30,9 +32,9 @@ class HttpEndpoint:
         """Builds nothing yet: see :meth:`open`."""
         self._settings = settings
         self._clock = clock
-        self._adapter: Mangum | None = None
+        self._adapter: Adapter | None = None
 
-    def open(self, service: Service) -> Mangum:
+    def open(self, service: Service) -> Adapter:
         """Returns the application behind Mangum, built by the first call.
 
         Importing it is the largest part of a cold start that serves HTTP.
