@@ -134,7 +134,7 @@ def show_cold_start(invoke: Invoke, first: float) -> None:
 
 
 def failed(answer: Any) -> bool:
-    """Whether an answer, from whatever door, is an error."""
+    """Whether an answer, from any event source, is an error."""
     if isinstance(answer, list):
         return not answer or all(map(failed, answer))
     if not isinstance(answer, dict) or "errorMessage" in answer or "error" in answer:

@@ -37,7 +37,7 @@ def test_python_is_python(page: str) -> None:
         compile(snippet.text, page, "exec")
 
 
-PLAIN = ["README.md", *(page for page in PAGES if page.startswith("docs/reference/"))]
+PLAIN = [page for page in PAGES if page != "CHANGELOG.md" and not page.startswith("docs/decisions/")]
 
 
 @pytest.mark.parametrize("page", PLAIN)

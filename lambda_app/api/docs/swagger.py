@@ -50,7 +50,7 @@ def docs(event: Mapping[str, Any], route: str) -> Page:
 
 
 def asset(event: Mapping[str, Any], route: str, name: str) -> Page:
-    """A file of Swagger UI, compressed where the caller's front door passes bytes on as they are.
+    """A file of Swagger UI, compressed where the caller's gateway passes bytes on as they are.
 
     Raises:
         NotFoundError: there is none of that name.
