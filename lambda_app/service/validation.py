@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lambda_app.errors import EmptyError, FieldError, LimitError, ResponseTooLargeError, TextError
+from lambda_app.text import encodable
 
 if TYPE_CHECKING:
     from lambda_app.bundle import ModelInfo
@@ -68,7 +69,7 @@ def check_text(text: str, where: str, limits: Limits) -> None:
         )
     if "\0" in text:
         raise TextError(f"{where} contains a NUL character: remove it", param=where)
-    if not (text.isascii() or _encodable(text)):
+    if not (text.isascii() or encodable(text)):
         raise TextError(f"{where} contains a lone surrogate, which is not Unicode text", param=where)
 
 
@@ -130,11 +131,3 @@ def refusal(truncate: Truncate, field: str, *, single: bool = False) -> OnTrunca
         )
 
     return refuse
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

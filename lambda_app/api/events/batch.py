@@ -20,6 +20,7 @@ from lambda_app.invocation import Invocation, Result
 from lambda_app.limits import Limits
 from lambda_app.service.service import Service
 from lambda_app.service.validation import check_text
+from lambda_app.text import encodable
 
 # The longest name that a caller may give to an item.
 ID_CHARACTERS = 256
@@ -165,7 +166,7 @@ def _check_count(items: Sequence[Any], max_items: int) -> None:
 def _checked_id(value: Any) -> str | int:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return value
-    if not isinstance(value, str) or len(value) > ID_CHARACTERS or not fields.encodable(value):
+    if not isinstance(value, str) or len(value) > ID_CHARACTERS or not encodable(value):
         raise FieldError(
             f"id must be a whole number or a string of at most {ID_CHARACTERS} characters", param="id"
         )

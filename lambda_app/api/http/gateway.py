@@ -14,6 +14,7 @@ from typing import Any
 
 from lambda_app.errors import InvalidJSONError, RequestError
 from lambda_app.limits import ALB_RESPONSE_BYTES, LAMBDA_RESPONSE_BYTES
+from lambda_app.text import encodable
 
 
 def is_http(event: Any) -> bool:
@@ -150,23 +151,15 @@ def _route(path: str, stage: str, base_path: str) -> str:
 
 
 def _text(value: Any, default: str) -> str:
-    return value if isinstance(value, str) and _encodable(value) else default
+    return value if isinstance(value, str) and encodable(value) else default
 
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _encodable(value: str) -> bool:
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _sendable(value: Any) -> bool:
-    return isinstance(value, str) and _encodable(value) and not any(end in value for end in "\r\n\0")
+    return isinstance(value, str) and encodable(value) and not any(end in value for end in "\r\n\0")
 
 
 def _headers(value: Any) -> dict[str, str]:

@@ -85,15 +85,6 @@ def texts(body: Mapping[str, Any], name: str, *, max_items: int) -> list[str]:
     return [item_text(item, f"{name}[{index}]") for index, item in enumerate(value)]
 
 
-def encodable(text: str) -> bool:
-    """Returns whether a text can be sent as UTF-8: one with a lone surrogate cannot."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def optional_choice(body: Mapping[str, Any], name: str, choices: Collection[str], default: str) -> str:
     """Reads one of ``choices``; absent or null gives ``default``."""
     value = body.get(name)

@@ -1,4 +1,4 @@
-"""``dimensions`` in a request: only what the model was trained for, at length 1, through every door alike."""
+"""``dimensions`` in a request: only what the model was trained for, at length 1, the same in every API."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_what_the_model_was_not_trained_for(
     assert caught.value.param == "dimensions"
 
 
-def test_both_doors_agree() -> None:
+def test_http_and_direct_agree() -> None:
     event = {"action": "embed", "texts": TEXTS, "input_type": "query", "dimensions": 2}
     direct = call(event)
     assert direct["dimensions"] == 2

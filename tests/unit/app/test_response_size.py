@@ -1,4 +1,4 @@
-"""An answer one byte around what its envelope holds, for every front door."""
+"""An answer one byte around what its envelope holds, for every HTTP event source."""
 
 from __future__ import annotations
 
