@@ -43,8 +43,16 @@ DOCUMENTATION = frozenset({"numpy._core._add_newdocs", "numpy._core._add_newdocs
 TYPED_DICTS = frozenset({"pydantic_core.core_schema"})
 
 
+class PackError(Exception):
+    """A module is not what the pack takes it for: a dependency's new version has changed it."""
+
+
 def packable() -> dict[str, tuple[CodeType, str, bool]]:
-    """Every module imported since the start that has Python source, with its code."""
+    """Returns every module imported since the start that has Python source, with its code.
+
+    Raises:
+        PackError: as :func:`lean`, or a module that is to be rewritten was not imported.
+    """
     modules = {}
     for name, module in sorted(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
@@ -54,16 +62,30 @@ def packable() -> dict[str, tuple[CodeType, str, bool]]:
         if name.partition(".")[0] in {"lambda_app", "scripts", "__main__"}:
             continue
         modules[name] = (lean(name, origin), origin, spec.submodule_search_locations is not None)
+    if missing := sorted((DOCUMENTATION | TYPED_DICTS) - modules.keys()):
+        raise PackError(
+            f"{missing[0]} is not imported any more: take it off the list in {Path(__file__).name}"
+        )
     return modules
 
 
 def lean(name: str, origin: str) -> CodeType:
-    """A module's code without what nobody reads in the function: docstrings, types for type checkers."""
-    if name in DOCUMENTATION:
-        return compile("", origin, "exec")
+    """Returns a module's code without docstrings and without types that are for type checkers only.
+
+    Raises:
+        PackError: the module is in DOCUMENTATION or TYPED_DICTS, and holds something else too.
+    """
     tree = ast.parse(Path(origin).read_bytes(), origin)
+    if name in DOCUMENTATION:
+        for statement in tree.body:
+            if not _only_documents(statement):
+                raise PackError(f"{origin}:{statement.lineno} does more than document: pack all of {name}")
+        return compile("", origin, "exec")
     if name in TYPED_DICTS:
-        tree = _WithoutTypedDicts().visit(tree)
+        without = _WithoutTypedDicts(origin)
+        tree = without.visit(tree)
+        if not without.replaced:
+            raise PackError(f"{origin} has no TypedDict: take {name} off the list")
     tree = ast.fix_missing_locations(_WithoutDocstrings().visit(tree))
     code: CodeType = compile(tree, origin, "exec", dont_inherit=True)
     return code
@@ -82,20 +104,47 @@ class _WithoutDocstrings(ast.NodeTransformer):
         return node
 
 
+def _only_documents(statement: ast.stmt) -> bool:
+    """Whether a statement does no more than attach docstrings, or prepare that."""
+    if isinstance(statement, ast.For | ast.If):
+        return all(map(_only_documents, [*statement.body, *statement.orelse]))
+    if isinstance(statement, ast.Assign | ast.Delete):
+        return all(isinstance(target, ast.Name | ast.Tuple) for target in statement.targets)
+    if isinstance(statement, ast.Expr):
+        value = statement.value
+        attaches = isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and "doc" in value.func.id
+        return attaches or isinstance(value, ast.Constant)
+    return isinstance(statement, ast.Import | ast.ImportFrom | ast.FunctionDef)
+
+
 class _WithoutTypedDicts(ast.NodeTransformer):
-    def __init__(self) -> None:
+    def __init__(self, origin: str) -> None:
+        self.replaced = 0
+        self._origin = origin
         self._names = {"TypedDict"}
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.stmt:
         if not any(isinstance(base, ast.Name) and base.id in self._names for base in node.bases):
             return node
+        if not all(_declares(one) for one in node.body):
+            raise PackError(f"{self._origin}:{node.lineno} {node.name} holds more than the types of its keys")
+        self.replaced += 1
         self._names.add(node.name)
         name = ast.Name(node.name, ast.Store())
         return ast.copy_location(ast.Assign([name], ast.Name("dict", ast.Load())), node)
 
 
+def _declares(statement: ast.stmt) -> bool:
+    """Whether a statement of a class is a key's type, a docstring or ``pass``."""
+    if isinstance(statement, ast.AnnAssign):
+        return statement.value is None
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Constant)
+    return isinstance(statement, ast.Pass)
+
+
 def main(arguments: list[str]) -> int:
-    """Packs into the file that is the one argument."""
+    """Writes the pack to the file that is the only argument."""
     if len(arguments) != 1:
         print(f"usage: {sys.argv[0]} OUT", file=sys.stderr)
         return 2
@@ -103,7 +152,11 @@ def main(arguments: list[str]) -> int:
         importlib.import_module(name)
     from lambda_app.coldstart.import_pack import write
 
-    modules = packable()
+    try:
+        modules = packable()
+    except PackError as error:
+        print(error, file=sys.stderr)
+        return 1
     size = write(arguments[0], modules)
     print(f"{arguments[0]}: {len(modules)} modules, {size} bytes, Python {sys.version.split()[0]}")
     return 0

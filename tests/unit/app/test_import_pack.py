@@ -133,3 +133,45 @@ def test_a_packed_function_keeps_its_assertions_and_line_numbers(tmp_path: Path)
     with pytest.raises(AssertionError) as failure:
         scope["check"](0)
     assert failure.traceback[-1].lineno == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "expected"),
+    [
+        ("numpy._core._add_newdocs", "import a\nx = 1\nadd_newdoc(x, 'text')\n", None),
+        ("numpy._core._add_newdocs", "for x in y:\n    add_newdoc(x, 'text')\n", None),
+        ("numpy._core._add_newdocs", "add_newdoc(x, 'text')\nregister(x)\n", ":2 does more"),
+        ("numpy._core._add_newdocs", "for x in y:\n    register(x)\n", ":1 does more"),
+        ("numpy._core._add_newdocs", "x.attribute = 1\n", ":1 does more"),
+        ("numpy._core._add_newdocs", "if x:\n    y.z = 1\n", ":1 does more"),
+        ("pydantic_core.core_schema", "class A(TypedDict):\n    'Text.'\n    a: int\n", None),
+        ("pydantic_core.core_schema", "class A(TypedDict):\n    a: int = 3\n", "A holds more"),
+        ("pydantic_core.core_schema", "class A(TypedDict):\n    def f(self): ...\n", "A holds more"),
+        ("pydantic_core.core_schema", "class A:\n    a: int\n", "no TypedDict"),
+    ],
+)
+def test_rewritten_modules_hold_nothing_else(
+    name: str, source: str, expected: str | None, tmp_path: Path
+) -> None:
+    from scripts.image.pack_imports import PackError, lean
+
+    path = tmp_path / "module.py"
+    path.write_text(source, encoding="utf-8")
+    if expected is None:
+        lean(name, str(path))
+        return
+    with pytest.raises(PackError, match=expected):
+        lean(name, str(path))
+
+
+@pytest.mark.parametrize("listed", ["DOCUMENTATION", "TYPED_DICTS"])
+def test_a_rewritten_module_that_is_gone_fails(listed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from scripts.image import pack_imports
+
+    monkeypatch.setattr(pack_imports, "BEFORE", frozenset(sys.modules))
+    monkeypatch.setattr(pack_imports, "DOCUMENTATION", frozenset())
+    monkeypatch.setattr(pack_imports, "TYPED_DICTS", frozenset())
+    assert pack_imports.packable() == {}
+    monkeypatch.setattr(pack_imports, listed, frozenset({"gone.module"}))
+    with pytest.raises(pack_imports.PackError, match=r"gone\.module is not imported"):
+        pack_imports.packable()

@@ -2,7 +2,8 @@
 
 # No postponed annotations here: that they are evaluated is what is tested.
 
-import importlib
+import ast
+import importlib.util
 import json
 import subprocess
 import sys
@@ -102,6 +103,47 @@ def test_what_is_not_there_is_said_when_it_is_needed(unloaded: str) -> None:
         Missing()
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         thing()
+
+
+def lazy_names(path: Path) -> list[str]:
+    """Names of the modules that a file imports lazily."""
+    calls = [node for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.Call)]
+    lazy = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "lazy_modules"]
+    return [ast.literal_eval(argument) for call in lazy for argument in call.args]
+
+
+LAZY = lazy_names(ROOT / "lambda_app" / "api" / "http" / "app.py")
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_every_lazy_module_is_there(name: str) -> None:
+    """A library that renamed it would import the new one at every start, and no other test would notice."""
+    assert importlib.util.find_spec(name) is not None
+
+
+# What of each lazy module the first import takes, read from the sources of what is imported.
+USED = """
+import json, sys
+import lambda_app.coldstart.lazy_modules as lazy
+taken = {}
+original = lazy.LazyModule.__getattr__
+def take(module, name):
+    found = original(module, name)
+    taken.setdefault(module.__name__, []).append(name)
+    return found
+lazy.LazyModule.__getattr__ = take
+import lambda_app.api.http.app
+from importlib import import_module
+print(json.dumps({
+    "taken": sorted(taken),
+    "missing": [f"{m}.{n}" for m, names in taken.items() for n in names if not hasattr(import_module(m), n)],
+}))
+"""
+
+
+def test_every_lazy_module_is_still_imported_and_has_what_is_taken() -> None:
+    assert LAZY
+    assert run(USED) == {"taken": sorted(LAZY), "missing": []}
 
 
 def run(script: str) -> Any:
