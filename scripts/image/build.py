@@ -189,10 +189,10 @@ def docker_program(environ: Mapping[str, str]) -> str:
 
 
 def _git_revision() -> str:
-    told = subprocess.run(
+    result = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     ) if shutil.which("git") else None  # fmt: skip
-    return told.stdout.strip() if told is not None and told.returncode == 0 else ""
+    return result.stdout.strip() if result is not None and result.returncode == 0 else ""
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:

@@ -21,35 +21,35 @@ LAYERS = {
     "models": ("COPY /bundle/ ", " in models/", " in /var/task/models"),
     "code": ("COPY /out/ ", " in / "),
 }
-MOST_PACKAGES = 8
+MAX_PACKAGES = 8
 
 # Runs in the image, with nothing but what is in it.
 INSPECT = """
 import importlib.metadata, json, os, platform, sys
 from lambda_app.bundle import Bundle, verify_bundle
 from lambda_app.errors import BundleError
-told = {"python": platform.python_version(), "machine": platform.machine(), "models": []}
+contents = {"python": platform.python_version(), "machine": platform.machine(), "models": []}
 directory = os.environ.get("MODEL_DIR") or "/var/task/models"
-told["directory"] = directory
+contents["directory"] = directory
 try:
     bundle = Bundle.open(directory)
     for model in bundle.models():
-        told["models"].append({
+        contents["models"].append({
             "role": model.task, "id": model.id, "revision": str(model.source.get("revision") or ""),
             "quantization": model.quantization.scheme, "bits": model.quantization.weight_bits,
             "dimensions": model.dimensions, "max_tokens": model.max_tokens, "fingerprint": model.fingerprint,
             "files": [[file.path, file.bytes] for file in model.files],
         })
-    told["rerank_kind"] = bundle.rerank_kind
-    told["verified_bytes"] = verify_bundle(directory)
+    contents["rerank_kind"] = bundle.rerank_kind
+    contents["verified_bytes"] = verify_bundle(directory)
 except BundleError as error:
-    told["problem"] = error.message
+    contents["problem"] = error.message
 packages = []
 for found in importlib.metadata.distributions():
     size = sum(p.stat().st_size for f in found.files or [] if (p := found.locate_file(f)).is_file())
     packages.append([found.metadata["Name"], found.version, size])
-told["packages"] = sorted(packages, key=lambda row: -row[2])
-print(json.dumps(told))
+contents["packages"] = sorted(packages, key=lambda row: -row[2])
+print(json.dumps(contents))
 """
 
 
@@ -70,11 +70,11 @@ def chosen_image(arguments: Sequence[str], environ: Mapping[str, str]) -> str:
 
 def layers(docker: str, image: str) -> dict[str, int]:
     """Bytes by layer, the base last, from the image's history."""
-    told = output(
+    contents = output(
         docker, "history", "--no-trunc", "--human=false", "--format", "{{.Size}}\t{{.CreatedBy}}", image
     )
     sizes: dict[str, int] = {}
-    for line in told.splitlines():
+    for line in contents.splitlines():
         size, _, made = line.partition("\t")
         matching = [name for name, words in LAYERS.items() if any(word in f"{made} " for word in words)]
         name = matching[0] if matching else "base"
@@ -90,8 +90,8 @@ def run_inside(docker: str, image: str, script: str) -> Any:
         ImageError: it did not run.
     """
     options = ("--rm", "--read-only", "--network", "none", "--cap-drop", "ALL")
-    told = output(docker, "run", *options, "--entrypoint", "/opt/venv/bin/python", image, "-c", script)
-    return json.loads(told)
+    contents = output(docker, "run", *options, "--entrypoint", "/opt/venv/bin/python", image, "-c", script)
+    return json.loads(contents)
 
 
 def output(docker: str, *arguments: str) -> str:
@@ -106,17 +106,19 @@ def output(docker: str, *arguments: str) -> str:
     return result.stdout
 
 
-def report(image: str, config: Mapping[str, Any], sizes: Mapping[str, int], told: Mapping[str, Any]) -> str:
+def report(
+    image: str, config: Mapping[str, Any], sizes: Mapping[str, int], contents: Mapping[str, Any]
+) -> str:
     """The page that is printed."""
     own = sum(size for name, size in sizes.items() if name != "base")
     lines = [
         f"{image}: {sum(sizes.values()) / 1e6:.1f} MB, of which {own / 1e6:.1f} MB are added to the base"
     ]
-    lines.append(f"Python {told['python']}, {told['machine']}")
+    lines.append(f"Python {contents['python']}, {contents['machine']}")
     lines += ["", "layers, newest first"]
     lines += [f"  {name:<14}{size / 1e6:>8.1f} MB" for name, size in sizes.items()]
     lines += ["", "models"]
-    for model in told["models"]:
+    for model in contents["models"]:
         revision = f"@{model['revision'][:12]}" if model["revision"] else ""
         lines.append(f"  {model['role']:<11}{model['id']}{revision}")
         lines.append(
@@ -124,14 +126,14 @@ def report(image: str, config: Mapping[str, Any], sizes: Mapping[str, int], told
             f"{model['max_tokens']} tokens, {model['fingerprint']}"
         )
         lines += [f"             {path:<32}{size / 1e6:>8.1f} MB" for path, size in model["files"]]
-    if told.get("rerank_kind") == "bi-encoder":
+    if contents.get("rerank_kind") == "bi-encoder":
         lines.append("  reranker   none of its own: ranks by the embedding model's cosine")
-    if "problem" in told:
-        lines.append(f"  none that can be used: {told['problem']}")
+    if "problem" in contents:
+        lines.append(f"  none that can be used: {contents['problem']}")
     else:
-        lines.append(f"  every file is as it was built ({told['verified_bytes'] / 1e6:.1f} MB hashed)")
-    lines += ["", f"packages: {len(told['packages'])}, the largest"]
-    for name, version, size in told["packages"][:MOST_PACKAGES]:
+        lines.append(f"  every file is as it was built ({contents['verified_bytes'] / 1e6:.1f} MB hashed)")
+    lines += ["", f"packages: {len(contents['packages'])}, the largest"]
+    for name, version, size in contents["packages"][:MAX_PACKAGES]:
         lines.append(f"  {name:<20}{version:<12}{size / 1e6:>8.1f} MB")
     lines += ["", "labels"]
     labels = config.get("Labels") or {}
@@ -145,12 +147,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> i
         image = chosen_image(arguments, environ)
         docker = docker_program(environ)
         config = json.loads(output(docker, "image", "inspect", image))[0]["Config"]
-        told = run_inside(docker, image, INSPECT)
-        print(report(image, config, layers(docker, image), told))
+        contents = run_inside(docker, image, INSPECT)
+        print(report(image, config, layers(docker, image), contents))
     except ImageError as error:
         print(f"error[image]: {error}", file=sys.stderr)
         return 2
-    altered = told["models"] and "problem" in told
+    altered = contents["models"] and "problem" in contents
     return 1 if altered else 0
 
 

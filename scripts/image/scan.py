@@ -56,12 +56,12 @@ try:
         models.append([model["id"], str(model["source"].get("revision") or ""), role, model["files"]])
 except OSError:
     pass
-told = {"python": python, "debian": debian, "models": models}
-print(json.dumps({"interpreter": platform.python_version(), **told}))
+contents = {"python": python, "debian": debian, "models": models}
+print(json.dumps({"interpreter": platform.python_version(), **contents}))
 """
 
 
-def bill(image: str, identity: str, told: Mapping[str, Any]) -> Bom:
+def bill(image: str, identity: str, contents: Mapping[str, Any]) -> Bom:
     """The bill of materials of what was found in the image."""
     found = Bom()
     found.metadata.component = Component(
@@ -71,23 +71,25 @@ def bill(image: str, identity: str, told: Mapping[str, Any]) -> Bom:
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=identity.removeprefix("sha256:"))],
         bom_ref="image",
     )
-    parts = list(components(told))
+    parts = list(components(contents))
     found.components.update(parts)
     found.register_dependency(found.metadata.component, parts)
     return found
 
 
-def components(told: Mapping[str, Any]) -> Iterator[Component]:
+def components(contents: Mapping[str, Any]) -> Iterator[Component]:
     """What the image consists of."""
-    yield Component(name="python", version=told["interpreter"], type=ComponentType.PLATFORM, bom_ref="python")
-    for name, version, terms in told["python"]:
+    yield Component(
+        name="python", version=contents["interpreter"], type=ComponentType.PLATFORM, bom_ref="python"
+    )
+    for name, version, terms in contents["python"]:
         url = PackageURL("pypi", None, name.lower().replace("_", "-"), version)
         licences = [DisjunctiveLicense(name=terms)] if terms else []
         yield Component(name=name, version=version, purl=url, bom_ref=str(url), licenses=licences)
-    for name, version, machine in told["debian"]:
+    for name, version, machine in contents["debian"]:
         url = PackageURL("deb", "debian", name, version, {"arch": machine})
         yield Component(name=name, version=version, purl=url, bom_ref=str(url))
-    for name, revision, role, files in told["models"]:
+    for name, revision, role, files in contents["models"]:
         yield Component(
             name=name,
             version=revision,
@@ -135,18 +137,18 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> i
     try:
         image = chosen_image(arguments, environ)
         docker = docker_program(environ)
-        told = run_inside(docker, image, LIST)
+        contents = run_inside(docker, image, LIST)
     except ImageError as error:
         print(f"error[image]: {error}", file=sys.stderr)
         return 2
     command = [docker, "image", "inspect", "--format", "{{.Id}}", image]
     identity = subprocess.check_output(command, text=True).strip()
     OUT.parent.mkdir(parents=True, exist_ok=True)
-    text = JsonV1Dot6(bill(image, identity, told)).output_as_string(indent=1)
+    text = JsonV1Dot6(bill(image, identity, contents)).output_as_string(indent=1)
     OUT.write_text(text + "\n", encoding="utf-8")
-    packages, debian = len(told["python"]), len(told["debian"])
+    packages, debian = len(contents["python"]), len(contents["debian"])
     print(f"{OUT.relative_to(ROOT)}: CycloneDX, {packages} Python and {debian} Debian packages")
-    known, unknown = audit(told["python"])
+    known, unknown = audit(contents["python"])
     for line in known:
         print(f"vulnerable: {line}")
     checked = packages - len(unknown)

@@ -172,8 +172,10 @@ class Container:
     @property
     def log_text(self) -> str:
         """What the function and the emulator wrote."""
-        told = subprocess.run([self._docker, "logs", self.name], capture_output=True, text=True, check=False)
-        return told.stdout + told.stderr
+        result = subprocess.run(
+            [self._docker, "logs", self.name], capture_output=True, text=True, check=False
+        )
+        return result.stdout + result.stderr
 
     @property
     def log(self) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The image's base images: pulled, or made from Debian's packages where they cannot be.
 
-Those made here are Debian's own Pythons of the same versions under the official names, labelled as stand-ins:
+Those made here are Debian's own Pythons of the same versions under the official names, with a label:
 they show whether the image builds and works, not what it would weigh on the official base.
 """
 
