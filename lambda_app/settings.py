@@ -49,6 +49,7 @@ class Settings(NamedTuple):
     api_keys: tuple[str, ...]
     result_sink: str | None
     cors_allow_origins: tuple[str, ...]
+    app_routers: tuple[str, ...]
     log_level: int
     metrics_namespace: str | None
     function_name: str | None
@@ -76,6 +77,9 @@ class Settings(NamedTuple):
             api_keys=_hashes(environ, "API_KEYS_SHA256"),
             result_sink=_result_sink(environ),
             cors_allow_origins=_origins(environ),
+            app_routers=tuple(
+                name.strip() for name in environ.get("APP_ROUTERS", "").split(",") if name.strip()
+            ),
             log_level=_log_level(environ),
             metrics_namespace=environ.get("METRICS_NAMESPACE", DEFAULT_METRICS_NAMESPACE) or None,
             function_name=environ.get("AWS_LAMBDA_FUNCTION_NAME") or None,

@@ -44,7 +44,7 @@ LAYERS: tuple[str, ...] = (
 # What is not the standard library, and the modules that may know of it.
 OWNERS = {
     "mangum": {"lambda_app.api.http.endpoint"},
-    "fastapi": {"lambda_app.api.http.app", "lambda_app.api.docs.swagger"},
+    "fastapi": {"lambda_app.api.http.app", "lambda_app.api.http.routers", "lambda_app.api.docs.swagger"},
     "starlette": {"lambda_app.api.http.app"},
     "pydantic": {
         *("lambda_app.api.docs.openapi_document", "lambda_app.api.docs.schemas.common"),

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 JSON = "application/json"
 
 
-def create_app(service: Service, allow_origins: Sequence[str] = ()) -> FastAPI:
+def create_app(service: Service, allow_origins: Sequence[str] = (), routers: Sequence[str] = ()) -> FastAPI:
     """Builds the application: the routes, each with its error format.
 
     Browsers may call it from pages of ``allow_origins``; ``*`` allows all pages.
@@ -56,6 +56,10 @@ def create_app(service: Service, allow_origins: Sequence[str] = ()) -> FastAPI:
         app.add_route(route.path, _get(service, route), methods=["GET"])
     for route in PAGES:
         app.add_route(route.path, _page(route), methods=["GET"])
+    if routers:
+        from lambda_app.api.http.routers import include_routers
+
+        include_routers(app, routers)
     app.add_exception_handler(HTTPException, _on_http_exception)
     if allow_origins:
         from starlette.middleware.cors import CORSMiddleware
@@ -108,6 +112,11 @@ def _page(route: Route) -> Any:
         try:
             render = load(route)
             content, headers = render(request.scope["aws.event"], request.url.path, **request.path_params)
+            if route.path == "/openapi.json" and hasattr(request.app.state, "document"):
+                from lambda_app.api.http.routers import merge
+
+                whole = merge(json.loads(content), request.app.state.document())
+                content = json.dumps(whole, ensure_ascii=False).encode("utf-8")
         except Exception as error:
             return _error(error, request)
         headers["x-request-id"] = _invocation(request).request_id

@@ -47,7 +47,7 @@ class HttpEndpoint:
                 logging.getLogger("mangum").setLevel(logging.ERROR)
                 from lambda_app.api.http.app import create_app
 
-                app = create_app(service, self._settings.cors_allow_origins)
+                app = create_app(service, self._settings.cors_allow_origins, self._settings.app_routers)
                 self._adapter = Mangum(app, lifespan="off")
         return self._adapter
 
