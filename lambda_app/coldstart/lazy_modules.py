@@ -1,10 +1,10 @@
-"""Modules that a library imports for what nobody here asks of it, put off until somebody does.
+"""Lazy stubs for modules that a dependency imports and we never use.
 
 A cold start pays for every module that is imported, and a web framework imports its security schemes, its
-models of the OpenAPI document and its telemetry before anyone uses them. Inside :func:`lazy_modules` such
-modules are replaced by ones that make up whatever name is taken from them: an object that imports the real
-module when it is called, subclassed, asked for an attribute, or for its instances. Only annotations get by
-without.
+models of the OpenAPI document and its telemetry before a request needs them. Inside :func:`lazy_modules` such
+modules are replaced by stubs that provide any name which is taken from them: an object that imports the real
+module when it is called, subclassed, asked for an attribute, or for its instances. Annotations do not need
+the real module.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Union
 
 
 class LazyObject:
-    """In place of one name of a module; everything but its being passed around goes to the real one."""
+    """Stands for one name of a module, and imports the real one for any use other than being passed."""
 
     def __init__(self, module: str, name: str) -> None:
         self.__place = module, name
@@ -69,7 +69,10 @@ class LazyModule(ModuleType):
 
 @contextmanager
 def lazy_modules(*modules: str) -> Iterator[None]:
-    """Modules that were imported before stay as they are; imports after the end get the real ones."""
+    """Replaces the imports of these modules inside its body.
+
+    Modules that were imported before stay as they are; imports after the body get the real ones.
+    """
     placed = [LazyModule(name) for name in modules if name not in sys.modules]
     sys.modules.update((module.__name__, module) for module in placed)
     try:

@@ -13,14 +13,14 @@ from lambda_app.errors import BundleError, InferenceError
 
 
 class LatencyEstimate:
-    """How long inference takes, so that no batch is begun that cannot end in time.
+    """Estimates how long inference takes, so that no batch is begun that cannot end in time.
 
     A process that was frozen in the middle of a batch measures nonsense, and one such measurement must not
     refuse all work ever after: the last batch counts for no more than a few times the fastest, and the first
     batch of a request goes by the fastest.
     """
 
-    MOST = 4.0
+    MAX_RATIO = 4.0
 
     def __init__(self) -> None:
         self._fastest = 0.0
@@ -32,8 +32,8 @@ class LatencyEstimate:
         self._fastest = min(self._fastest or self._last, self._last)
 
     def seconds(self, tokens: int, *, at_best: bool = False) -> float:
-        """What a batch will take; 0 before the first that was measured."""
-        return tokens * (self._fastest if at_best else min(self._last, self.MOST * self._fastest))
+        """Returns the seconds that a batch will take; 0 before the first that was measured."""
+        return tokens * (self._fastest if at_best else min(self._last, self.MAX_RATIO * self._fastest))
 
 
 class Session:
@@ -65,7 +65,7 @@ class Session:
         """Says how many tokens are about to be run; past ``repack_tokens`` in all, the weights are repacked.
 
         A session over weights as they lie in the file opens in milliseconds and owns next to no memory, and
-        suits whoever asks for one embedding. Repacked weights make each inference 10 to 20% faster, for a
+        suits a request for one embedding. Repacked weights make each inference 10 to 20% faster, for a
         tenth of a second once and a second copy of them.
         """
         if self._until_repacking is None:
@@ -102,7 +102,7 @@ def open_session(
 
     All weights come from one mapping of ``model.bin``: nothing is copied, pages are read when an inference
     touches them, and lookup tables are marked as randomly read, or the kernel's read-ahead would fetch rows
-    nobody asked for. ``prepack`` overrides the bundle's own choice; see :meth:`Session.expect` for
+    that no request needs. ``prepack`` overrides the bundle's own choice; see :meth:`Session.expect` for
     ``repack_tokens``.
 
     Raises:

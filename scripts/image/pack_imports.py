@@ -109,12 +109,16 @@ def _only_documents(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.For | ast.If):
         return all(map(_only_documents, [*statement.body, *statement.orelse]))
     if isinstance(statement, ast.Assign | ast.Delete):
-        return all(isinstance(target, ast.Name | ast.Tuple) for target in statement.targets)
+        return all(map(_is_name, statement.targets))
     if isinstance(statement, ast.Expr):
         value = statement.value
         attaches = isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and "doc" in value.func.id
         return attaches or isinstance(value, ast.Constant)
     return isinstance(statement, ast.Import | ast.ImportFrom | ast.FunctionDef)
+
+
+def _is_name(target: ast.expr) -> bool:
+    return all(map(_is_name, target.elts)) if isinstance(target, ast.Tuple) else isinstance(target, ast.Name)
 
 
 class _WithoutTypedDicts(ast.NodeTransformer):

@@ -55,7 +55,7 @@ def parse_templates(post_processor: Mapping[str, Any] | None) -> tuple[Template,
         return Template(((), ()), ((), ()), (0,)), None
     kind = post_processor["type"]
     if kind == "Sequence":
-        # ByteLevel changes offsets only, and nobody asks for offsets here
+        # ByteLevel changes offsets only, which are not used here
         inner = [each for each in post_processor["processors"] if each["type"] != "ByteLevel"]
         if len(inner) == 1:
             return parse_templates(inner[0])
