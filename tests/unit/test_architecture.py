@@ -41,6 +41,8 @@ LAYERS: tuple[str, ...] = (
     "lambda_app",
 )
 
+MAX_LINES = 250
+
 # What is not the standard library, and the modules that may know of it.
 OWNERS = {
     "mangum": {"lambda_app.api.http.endpoint"},
@@ -140,6 +142,14 @@ def test_no_module_of_tests_is_imported_but_the_shared_support() -> None:
         if (targets := {target for target in own_imports(name) if holds_tests(target)})
     }
     assert found == {}
+
+
+@pytest.mark.parametrize("package", ["lambda_app", "builder", "build_models", "scripts", "benchmarks"])
+def test_no_module_is_longer_than_a_reader_keeps_in_mind(package: str) -> None:
+    root = ROOT / package
+    files = sorted(root.rglob("*.py")) if root.is_dir() else [root.with_suffix(".py")]
+    lines = {file.relative_to(ROOT): len(file.read_text(encoding="utf-8").splitlines()) for file in files}
+    assert {str(file): count for file, count in lines.items() if count > MAX_LINES} == {}
 
 
 def holds_tests(name: str) -> bool:
