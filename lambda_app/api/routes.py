@@ -32,6 +32,7 @@ class Route(NamedTuple):
 
 
 _OPENAI, _TEI, _INFO = "providers.openai", "providers.tei", "providers.info"
+_TEI_TOKENIZE = "providers.tei_tokenize"
 _COHERE_RERANK, _COHERE_EMBED = "providers.cohere.rerank", "providers.cohere.embed"
 
 ROUTES: tuple[Route, ...] = (
@@ -91,8 +92,8 @@ ROUTES: tuple[Route, ...] = (
         *(("TEI",), "Compare sentences"),
     ),
     Route(
-        *("POST", "/tokenize", _TEI, "tokenize", "tei"),
-        *("providers.tei.TokenizeRequest", "docs.schemas.tei.TokenLists"),
+        *("POST", "/tokenize", _TEI_TOKENIZE, "tokenize", "tei"),
+        *("providers.tei_tokenize.TokenizeRequest", "docs.schemas.tei.TokenLists"),
         *(("TEI",), "See tokens"),
     ),
     Route(

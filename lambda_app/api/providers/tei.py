@@ -1,4 +1,4 @@
-"""``/embed``, ``/rerank``, ``/similarity`` and ``/tokenize`` of text-embeddings-inference (TEI).
+"""``/embed``, ``/rerank`` and ``/similarity`` of text-embeddings-inference (TEI).
 
 ``POST /`` is for clients that were given the bare URL. Schema:
 https://huggingface.github.io/text-embeddings-inference. Responses are bare lists. As in TEI, no prompt is
@@ -60,7 +60,8 @@ class Truncating(Request):
         return (self.truncation_direction or "end") if self.truncate else "none"
 
 
-def _prompt() -> Choice[Any]:
+def prompt_field() -> Choice[Any]:
+    """Returns the field that names an input type."""
     return Choice(INPUT_TYPES, "The input type whose prompt is put in front; none unless it is stated.")
 
 
@@ -73,7 +74,7 @@ class TeiEmbedRequest(Truncating):
     """Texts to embed."""
 
     inputs = Inputs("embed_texts")
-    prompt_name = _prompt()
+    prompt_name = prompt_field()
     # Vectors leave the model at length 1. Haystack's clients send false by default, and have to work too.
     normalize = Flag("Vectors have length 1 in any case.")
     dimensions = Integer()
@@ -113,7 +114,7 @@ class SentencesField(Field[Sentences]):
 class SimilarityParameters(Truncating):
     """How sentences are read."""
 
-    prompt_name = _prompt()
+    prompt_name = prompt_field()
 
 
 class ParametersField(Field[SimilarityParameters]):
@@ -132,14 +133,6 @@ class SimilarityRequest(Request):
     inputs = SentencesField()
     parameters = ParametersField()
     options = _options()
-
-
-class TokenizeRequest(Request):
-    """Texts to tokenize."""
-
-    inputs = Inputs("embed_texts")
-    add_special_tokens = Flag("True unless stated.", default=True)
-    prompt_name = _prompt()
 
 
 class RootRequest:
@@ -233,27 +226,3 @@ def similarity(service: Service, body: Any, invocation: Invocation) -> tuple[lis
     )
     vectors = result.vectors.astype("float64")
     return (vectors[:-1] @ vectors[-1]).clip(-1.0, 1.0).tolist(), result.fingerprint
-
-
-def tokenize(service: Service, body: Any, invocation: Invocation) -> tuple[list[Any], str]:
-    """Returns the tokens of each text, not truncated. Where each begins in the text is not known: null.
-
-    Raises:
-        RequestError: the request cannot be served as it is.
-    """
-    request = TokenizeRequest(body, service.limits)
-    found = service.tokens(
-        request.inputs,
-        request.prompt_name or "none",
-        special=request.add_special_tokens,
-        field="inputs",
-        invocation=invocation,
-    )
-    response = [
-        [
-            {"id": token.id, "text": token.text, "special": token.special, "start": None, "stop": None}
-            for token in tokens
-        ]
-        for tokens in found
-    ]
-    return response, ""
