@@ -45,6 +45,8 @@ COMPILED = {"marisa_trie", "cython_runtime"}
 WEB = {
     *("fastapi", "starlette", "pydantic", "pydantic_core", "mangum", "anyio", "opentelemetry"),
     *("annotated_doc", "annotated_types", "typing_extensions", "typing_inspection"),
+    # FastAPI imports it where it is installed; here it writes vectors.
+    "orjson",
 }
 
 LIST_PACKAGES = """
