@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lambda_app.bundle import ModelInfo
     from lambda_app.models.session import Session
-    from lambda_app.models.tokenizer.tokenizer import TruncationSide, Token, Tokenizer
+    from lambda_app.models.tokenizer.tokenizer import Token, Tokenizer, TruncationSide
 
 InputType = Literal["query", "passage", "none"]
 

@@ -20,10 +20,11 @@ CHARACTERS_AT_ONCE = 65_536
 
 
 class Checkpoint(Protocol):
-    """Called before each piece of work with the number of items done, and the seconds that the piece is going
-    to take, as far as is known; raises to stop."""
+    """Called before each piece of work; raises to stop."""
 
-    def __call__(self, done: int, seconds: float = 0.0) -> None: ...
+    def __call__(self, done: int, seconds: float = 0.0) -> None:
+        """Takes the number of items done, and the seconds that the piece will take, as far as is known."""
+        ...
 
 
 # Called with the indices of items that are longer than the model takes, before anything is run; may raise.
@@ -81,8 +82,10 @@ def encode_in_parts(
 
 
 def warm_up(session: Session, model: ModelInfo, tokens: int = 16) -> None:
-    """One inference over ``tokens`` padding tokens; reads every weight but next to nothing of the lookup
-    tables."""
+    """Runs one inference over ``tokens`` padding tokens.
+
+    It reads every weight, and next to nothing of the lookup tables.
+    """
     session.run(
         {
             name: np.full((1, tokens), model.pad_token_id * (name == "input_ids"), np.int64)

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 
 class ModelRegistry:
-    """The bundle and its open models. A model that init did not open is opened by the first request for
-    it."""
+    """The bundle and its open models.
+
+    A model that init did not open is opened by the first request for it.
+    """
 
     def __init__(self, settings: Settings, clock: PhaseClock) -> None:
         """Reads and checks the bundle; opens nothing yet.
@@ -150,8 +152,10 @@ class ModelRegistry:
 
 
 def read_ahead(model: ModelInfo) -> None:
-    """Asks the kernel to fetch the weights that every inference reads; the lookup tables stay where they
-    are."""
+    """Asks the kernel to fetch the weights that every inference reads.
+
+    The lookup tables are left out.
+    """
     dense = [tensor for tensor in model.tensors if not tensor.sparse]
     if not dense or not hasattr(os, "posix_fadvise"):
         return

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lambda_app.bundle import ModelInfo
     from lambda_app.models.session import Session
-    from lambda_app.models.tokenizer.tokenizer import TruncationSide, Token, Tokenizer
+    from lambda_app.models.tokenizer.tokenizer import Token, Tokenizer, TruncationSide
 
 
 class RerankOutput(NamedTuple):
@@ -64,8 +64,8 @@ class Reranker:
         """Scores at least one document against the query; pairs over the limit are truncated longest first.
 
         ``truncation_side`` is what they lose, ``max_document_tokens`` bounds a document by itself, and
-        ``on_truncated`` may raise instead. ``checkpoint`` is called before each batch with the number of documents done, and
-        may raise to stop.
+        ``on_truncated`` may raise instead. ``checkpoint`` is called before each batch with the number of
+        documents done, and may raise to stop.
 
         Raises:
             InferenceError: a logit is not finite.

@@ -49,8 +49,10 @@ def read_tokenizer(path: Path) -> Tokenizer:
 
 
 def unigram_splitter(path: Path, *, split_whitespace: bool) -> Callable[[str], list[str]]:
-    """A function from text to words, as the normalizer in ``path`` and its Metaspace cut (see
-    ``metaspace_words``). Errors as ``read_tokenizer``."""
+    """Returns a function from text to words, as the normalizer in ``path`` and its Metaspace split it.
+
+    See ``metaspace_words``. Errors as ``read_tokenizer``.
+    """
     normalizer = read_tokenizer(path).normalizer
     if normalizer is None:
         return partial(metaspace_words, split_whitespace=split_whitespace)
@@ -58,8 +60,11 @@ def unigram_splitter(path: Path, *, split_whitespace: bool) -> Callable[[str], l
 
 
 def wordpiece_splitter(normalizer: Mapping[str, Any], pattern: str) -> Callable[[str], list[str]]:
-    """A function from text to words: BertNormalizer with the settings of a ``tokenizer.json``, then every
-    match of ``pattern``, which does what BertPreTokenizer does."""
+    """Returns a function from text to words, as BERT's normalizer and pre-tokenizer split it.
+
+    It runs BertNormalizer with the settings of a ``tokenizer.json``, then takes every match of ``pattern``,
+    which does what BertPreTokenizer does.
+    """
     settings = {name: value for name, value in normalizer.items() if name != "type"}
     normalize = BertNormalizer(**settings).normalize_str
     words = re.compile(pattern).findall

@@ -27,9 +27,14 @@ class TokenizerFiles(Protocol):
     """What is read of a model: its directory, and which kind of tokenizer was written there."""
 
     @property
-    def directory(self) -> Path: ...
+    def directory(self) -> Path:
+        """The model's directory in the bundle."""
+        ...
+
     @property
-    def tokenizer_kind(self) -> TokenizerKind: ...
+    def tokenizer_kind(self) -> TokenizerKind:
+        """The manifest's kind of tokenizer."""
+        ...
 
 
 def load_tokenizer(model: TokenizerFiles) -> Tokenizer:

@@ -19,8 +19,10 @@ def is_plain_ascii(text: str) -> bool:
 
 
 def ascii_words(text: str, *, lowercase: bool) -> list[str]:
-    """Words of plain ASCII text as BERT has them: runs of letters and digits, and each punctuation character
-    by itself."""
+    """Returns the words of plain ASCII text as BERT splits it.
+
+    They are runs of letters and digits, and each punctuation character by itself.
+    """
     return _ascii_pattern().findall(text.lower() if lowercase else text)
 
 

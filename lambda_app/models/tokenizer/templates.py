@@ -61,7 +61,8 @@ def parse_templates(post_processor: Mapping[str, Any] | None) -> tuple[Template,
             return parse_templates(inner[0])
     elif kind == "TemplateProcessing":
         special = {name: tuple(token["ids"]) for name, token in post_processor["special_tokens"].items()}
-        return _template(post_processor["single"], special, "A"), _template(post_processor["pair"], special, "AB")
+        single = _template(post_processor["single"], special, "A")
+        return single, _template(post_processor["pair"], special, "AB")
     elif kind in ("BertProcessing", "RobertaProcessing"):
         first, last = (post_processor["cls"][1],), (post_processor["sep"][1],)
         single = Template((first, last), ((0,), (0,)), (0,))
@@ -94,9 +95,9 @@ def _template(
 
 
 def longest_first(first: int, second: int, budget: int) -> tuple[int, int]:
-    """Lengths left of two texts that share ``budget`` tokens; as ``truncate_encodings`` of the tokenizers
-    library.
+    """Returns the lengths that are left of two texts which share ``budget`` tokens.
 
+    The same as ``truncate_encodings`` of the tokenizers library.
     A text that fits in half the budget keeps its length; two that do not get half each, and an odd token goes
     to the longer one (to the second if they are equal).
     """

@@ -43,9 +43,11 @@ class Token(NamedTuple):
 
 
 class TokenizerBackend(Protocol):
-    """Token ids of texts without special tokens, at least the first ``limit`` of each."""
+    """Tokenizes texts without special tokens."""
 
-    def __call__(self, texts: Sequence[str], limit: int) -> list[list[int]]: ...
+    def __call__(self, texts: Sequence[str], limit: int) -> list[list[int]]:
+        """Returns at least the first ``limit`` token ids of each text, or all where it has fewer."""
+        ...
 
 
 class Tokenizer:

@@ -18,8 +18,7 @@ RECORD = np.dtype([("score", "<f8"), ("id", "<i4")], align=True)
 file; aligned, as a memoryview reads nothing else."""
 TRAILER = 3
 """Records after those of the pieces: score and id of the unknown token; the longest piece in characters;
-whether plain ASCII text needs no normalizer (see ``CompiledBackend`` in ``tokenization``). The last two are in
-the id field."""
+whether plain ASCII text needs no normalizer (see ``CompiledBackend``). The last two are in the id field."""
 
 _FIRST_LOOK_BACK = 512  # characters of a word before the first try to stop early
 

@@ -22,8 +22,10 @@ _CACHE_CHARACTERS = 131_072
 
 
 def open_vocabulary(directory: Path, record: np.dtype, trailer: int) -> tuple[Any, Any]:
-    """Map ``pieces.marisa`` and ``pieces.npy`` of a directory: the trie, and one ``record`` for each of its
-    keys with ``trailer`` more at the end.
+    """Maps ``pieces.marisa`` and ``pieces.npy`` of a directory.
+
+    Returns:
+        The trie, and one ``record`` for each of its keys with ``trailer`` more at the end.
 
     Raises:
         OSError: a file is missing or cannot be mapped.
