@@ -15,8 +15,8 @@ from builder.arguments import parser
 from builder.bundle import check_place
 from builder.config.load import load_config
 from builder.config.schema import BI_ENCODER, QUANTIZATIONS, BuildConfig, Overrides
-from builder.config.source_spec import format_source
-from builder.errors import BuildError, ConfigError, EvaluationError, disk_full
+from builder.config.source_spec import LocalSource, format_source, require_directory
+from builder.errors import BuildError, ConfigError, EvaluationError, ParityError, disk_full
 from builder.parity.evaluation import Evaluation, read_evaluation
 from lambda_app.bundle import verify_bundle
 from lambda_app.errors import BundleError
@@ -32,9 +32,13 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
             return _verify(options.verify)
         config = load_config(options.config, _overrides(options), environ)
         if options.list:
+            _check_local(config)
             print(_listing(config, options.config))
             return 0
         return _build(config, options.out or Path("models"), environ, _evaluation(options.eval, config))
+    except ParityError as error:
+        print(error.table)
+        return _fail(error, options.debug)
     except BuildError as error:
         return _fail(error, options.debug)
     except KeyboardInterrupt:
@@ -134,6 +138,12 @@ def _verify(directory: Path) -> int:
         return 1
     print(f"{directory}: every file is as it was built ({read / 1e6:.1f} MB hashed)")
     return 0
+
+
+def _check_local(config: BuildConfig) -> None:
+    for model in (config.embedding, config.reranker):
+        if model is not None and isinstance(model.source, LocalSource):
+            require_directory(model.source)
 
 
 def _listing(config: BuildConfig, path: Path) -> str:

@@ -64,6 +64,11 @@ class ParityError(BuildError):
 
     code = "parity_failed"
 
+    def __init__(self, message: str, *, table: str = "") -> None:
+        """Takes the message, and the table of all figures, which is shown before it."""
+        super().__init__(message)
+        self.table = table
+
 
 class OutputError(BuildError):
     """The bundle could not be written where it should be. Codes: ``output_not_writable``, ``disk_full``."""

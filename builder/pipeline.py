@@ -23,7 +23,8 @@ from builder.model import BuiltModel, build_model
 from builder.parity import gate as parity
 from builder.parity.evaluation import Evaluation
 from builder.parity.instruction_sets import check_instruction_sets
-from builder.progress import Progress
+from builder.parity.table import HEADING, report_rows, verdict
+from builder.progress import Progress, table
 from builder.quantization.schemes import check_machine
 from lambda_app.cpu import cpu_features
 
@@ -94,7 +95,8 @@ def _gate(
             report["failures"]
         )
         if config.parity == "fail":
-            raise ParityError(message)
+            rows = [HEADING, *report_rows(model.task, report)]
+            raise ParityError(message, table=f"{table(rows)}\n{verdict(model.task, report)}")
         progress.note(f"warning[parity_failed]: {message}")
     return replace(built, info=model._replace(parity=report))
 

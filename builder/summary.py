@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from builder.model import BuiltModel
-from builder.parity.table import HEADING, report_rows
+from builder.parity.table import HEADING, report_rows, verdict
 from builder.progress import Progress, megabytes, table
 from builder.quantization.mixed import replay
 
@@ -35,5 +35,7 @@ def summary(built: Sequence[BuiltModel], progress: Progress) -> str:
     steps.append(("total", f"{sum(progress.seconds.values()):.1f}"))
     tables = [sizes, figures, steps] if len(figures) > 1 else [sizes, steps]
     parts = [table(rows) for rows in tables]
+    if len(figures) > 1:
+        parts[1] += "\n" + "\n".join(verdict(one.info.task, one.info.parity) for one in built)
     parts += [replay(one.info.task, one.assignment) for one in built if one.assignment is not None]
     return "\n\n".join(parts) + "\n"

@@ -74,6 +74,16 @@ def parse_source(text: str, where: str) -> Source:
     return HubSource(match["id"], match["revision"])
 
 
+def require_directory(source: LocalSource) -> None:
+    """Checks that a local source is there.
+
+    Raises:
+        SourceError: it is not.
+    """
+    if not source.path.is_dir():
+        raise SourceError(f"there is no directory {source.path}", code="source_not_found")
+
+
 def describe_source(source: Source) -> dict[str, str]:
     """Returns kind, name and revision for the manifest; of a directory only its last name."""
     if isinstance(source, HubSource):

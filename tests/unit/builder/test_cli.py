@@ -86,6 +86,16 @@ def test_verify(tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err.startswith("error[invalid_bundle]: no model bundle")
 
 
+def test_a_listing_checks_that_a_directory_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path, embedding=str(tmp_path / "nowhere"))
+    assert cli.main(["--config", str(config), "--list"], {}) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error[source_not_found]: there is no directory")
+    assert captured.out == ""
+
+
 def test_a_build_that_fails_parity_leaves_the_bundle_before_it(
     tiny_sources: TinySources, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,8 +106,13 @@ def test_a_build_that_fails_parity_leaves_the_bundle_before_it(
     before = tree(out)
     capsys.readouterr()
     assert cli.main(arguments, {}) == 1
-    assert "error[parity_failed]" in (printed := capsys.readouterr().err)
-    assert "mean_cosine" in printed
+    captured = capsys.readouterr()
+    assert "error[parity_failed]" in captured.err
+    assert "mean_cosine" in captured.err
+    # The table of a build that passes, and what to do.
+    assert "top10_overlap" in captured.out
+    assert "embedding: FAILED: " in captured.out
+    assert "[parity.SCHEME.embedding]" in captured.out
     assert tree(out) == before
     # The same as a warning: built, and the report says so.
     assert cli.main(arguments, {"MODEL_PARITY": "warn", "SOURCE_DATE_EPOCH": "0"}) == 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from builder.parity import fidelity
-from builder.parity.table import report_rows
+from builder.parity.table import report_rows, verdict
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -121,3 +121,11 @@ def test_vectors_that_are_not_numbers_fail_every_bound_on_cosines() -> None:
     figures = fidelity.compare_vectors(vectors, broken)
     failures = fidelity.missed(figures, {"min_mean_cosine": 0.0, "min_cosine": 0.0})
     assert [failure.split()[1] for failure in failures] == ["nan", "nan"]
+
+
+def test_the_verdict_counts_the_thresholds_or_names_what_failed() -> None:
+    report = {"mean_cosine": 0.99, "min_cosine": 0.9, "thresholds": {"min_mean_cosine": 0.98}, "failures": []}
+    assert verdict("embedding", report) == "embedding: PASSED 1 of 1"
+    told = verdict("reranker", {**report, "failures": ["kendall_tau is 0.1"]})
+    assert told.startswith("reranker: FAILED: kendall_tau is 0.1. ")
+    assert "[parity.SCHEME.reranker]" in told
