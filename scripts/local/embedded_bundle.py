@@ -71,14 +71,27 @@ def _inputs() -> str:
     return digest.hexdigest()
 
 
+def is_named() -> bool:
+    """Whether the environment says which bundle the function opens; then none is built."""
+    return bool(os.environ.get("MODEL_DIR") or os.environ.get("MODEL_BUNDLE_URL"))
+
+
 def main() -> int:
-    """Builds the bundle where it is needed, and names it."""
+    """Builds the bundle where it is needed, and says which one is served."""
+    if os.environ.get("MODEL_BUNDLE_URL"):
+        # Its address may be signed.
+        print("bundle: the one that MODEL_BUNDLE_URL names", flush=True)
+        return 0
     try:
-        bundle = ensure_bundle()
+        bundle = Bundle.open(Path(os.environ["MODEL_DIR"])) if is_named() else ensure_bundle()
     except subprocess.CalledProcessError as error:
         return error.returncode
+    except BundleError as error:
+        print(f"error[{error.code}]: {error.message}", file=sys.stderr)
+        return 1
     models = ", ".join(model.id for model in bundle.models())
-    print(f"bundle: {bundle.directory.name}/ ({models})")
+    place = bundle.directory if is_named() else bundle.directory.name
+    print(f"bundle: {place}/ ({models})", flush=True)
     return 0
 
 

@@ -7,13 +7,12 @@ reads the event from standard input. The response is the only thing on standard 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from scripts.local.embedded_bundle import ensure_bundle
+from scripts.local.embedded_bundle import ensure_bundle, is_named
 from scripts.local.in_process import invoke
 from scripts.local.invocation_api import fault
 
@@ -51,7 +50,7 @@ def main(arguments: list[str]) -> int:
         return 2
     status = 0
     try:
-        if not (os.environ.get("MODEL_DIR") or os.environ.get("MODEL_BUNDLE_URL")):
+        if not is_named():
             ensure_bundle()
         response = invoke(event)
     except subprocess.CalledProcessError as error:
