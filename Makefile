@@ -50,22 +50,22 @@ invoke: build-venv ## send one event to the function and print its response (EVE
 
 serve: build-venv ## the function on http://localhost:8000, for HTTP clients and boto3 (PORT=9000 for another)
 	@$(RUN) -m scripts.local.embedded_bundle
-	@$(RUN) -m scripts.local.serve --port $(PORT)
+	@$(RUN) -m scripts.local.serve --port "$(PORT)"
 
 build: build-venv ## build the production models into models/ (CONFIG=models.minilm.toml for the small one)
-	@$(RUN) build_models.py --config $(CONFIG)
+	@$(RUN) build_models.py --config "$(CONFIG)"
 
 verify: build-venv ## hash every file of the bundle in models/
 	@$(RUN) build_models.py --verify models
 
 image: ## build the function's image (BUNDLE_FROM=prebuilt takes models/; the README lists what else)
-	@$(PYTHON) -m scripts.image.build
+	@"$(PYTHON)" -m scripts.image.build
 
 image-info: ## layers, models and their verification, packages of an image (IMAGE=name; default: the one built last)
-	@$(PYTHON) -m scripts.image.info
+	@"$(PYTHON)" -m scripts.image.info
 
 scan: ## bill of materials of an image (CycloneDX) and known vulnerabilities
-	@programs=$$($(PYTHON) -m scripts.dev.environments scan) && $$programs/python -m scripts.image.scan
+	@programs=$$("$(PYTHON)" -m scripts.dev.environments scan) && "$$programs/python" -m scripts.image.scan
 
 test-image: dev-venv ## the tests of an image and of its callers (IMAGE=name; default: the one built last)
 	@$(RUN) -m pytest -m "image and not soak and not long"
@@ -97,9 +97,9 @@ clean: ## remove models/, compare/, .cache and what tools left; .venv stays
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
 build-venv:
-	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here: install Python $(PYTHONS), or name one with PYTHON=" >&2; exit 1; }
-	@$(PYTHON) scripts/dev/bootstrap.py build
+	@command -v "$(PYTHON)" >/dev/null || { echo "no $(PYTHON) here: install Python $(PYTHONS), or name one with PYTHON=" >&2; exit 1; }
+	@"$(PYTHON)" scripts/dev/bootstrap.py build
 
 dev-venv:
-	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here: install Python $(PYTHONS), or name one with PYTHON=" >&2; exit 1; }
-	@$(PYTHON) scripts/dev/bootstrap.py dev
+	@command -v "$(PYTHON)" >/dev/null || { echo "no $(PYTHON) here: install Python $(PYTHONS), or name one with PYTHON=" >&2; exit 1; }
+	@"$(PYTHON)" scripts/dev/bootstrap.py dev

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 VENV = os.path.join(ROOT, ".venv")
@@ -18,6 +19,15 @@ PYTHON = os.path.join(VENV, "bin", "python")
 SETS = {"build": ["build"], "dev": ["build", "dev"]}
 # With PyTorch's CPU build, and with the one for GPUs, which is what PyPI has for Linux.
 CPU_BYTES, GPU_BYTES = 3 * 10**9, 7 * 10**9
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+# Enough to learn that an index cannot be reached; pip's own would try for minutes.
+PROBE = ["--timeout", "5", "--retries", "0"]
+# What runs in the function is compiled, as it is in the image; compiling the rest takes longer than
+# installing it.
+LOCKED = ["--no-deps", "--require-hashes", "--only-binary", ":all:"]
+WHEELS = ["--only-binary", ":all:", "--no-compile"]
+# Larger downloads are named while they are fetched.
+NAMED_MB = 10
 
 
 class SetupError(Exception):
@@ -87,20 +97,15 @@ def make_venv() -> None:
         raise SetupError(str(error)) from None
 
 
-def check_disk() -> None:
-    """Fails where the disk has too little space, and warns where it may have.
+def check_disk(needed: int = CPU_BYTES) -> None:
+    """Fails where the disk has too little space.
 
     Raises:
-        SetupError: there is less than any installation takes.
+        SetupError: there is less than the installation takes.
     """
     free = shutil.disk_usage(ROOT).free
-    if free < CPU_BYTES:
-        raise SetupError(f"{free / 1e9:.1f} GB are free here; this takes {CPU_BYTES / 1e9:.0f} GB")
-    if free < GPU_BYTES and sys.platform == "linux" and not os.environ.get("TORCH_INDEX_URL"):
-        say(
-            f"{free / 1e9:.1f} GB are free here, and PyTorch for GPUs takes up to {GPU_BYTES / 1e9:.0f} GB: "
-            "set TORCH_INDEX_URL to PyTorch's index of CPU wheels, which are far smaller"
-        )
+    if free < needed:
+        raise SetupError(f"{free / 1e9:.1f} GB are free here; this takes {needed / 1e9:.0f} GB")
 
 
 def install(names: "list[str]") -> None:
@@ -109,33 +114,83 @@ def install(names: "list[str]") -> None:
     if not stale:
         return
     check_disk()
-    # What runs in the function is compiled, as it is in the image; compiling the rest takes longer than
-    # installing it.
-    locked = ["--no-deps", "--require-hashes", "--only-binary", ":all:"]
-    pip("the function's dependencies", [*locked, "-r", lock("runtime")])
     last = names[-1]
-    pip(f"the {last} dependencies", [*locked, "--no-compile", "-r", lock(last)])
-    index = os.environ.get("TORCH_INDEX_URL")
-    torch = ["--no-compile", "-r", lock("torch"), *(["--index-url", index] if index else [])]
-    pip("PyTorch, which the build exports models with", torch)
+    pip("the function's dependencies (about 70 MB to download)", [*LOCKED, "-r", lock("runtime")])
+    pip(f"the {last} dependencies (about 150 MB)", [*LOCKED, "--no-compile", "-r", lock(last)])
+    install_torch()
     for name in names:
         with open(stamp(name), "w") as stream:
             stream.write(fingerprint(name))
 
 
+def install_torch() -> None:
+    """Installs PyTorch: its CPU build, unless TORCH_INDEX_URL names another index or is empty (pip's own).
+
+    Raises:
+        SetupError: pip could not.
+    """
+    what, requirement = "PyTorch, which the build exports models with", ["-r", lock("torch")]
+    index = torch_index()
+    if index:
+        # Its dependencies are locked among those of the build.
+        pip(f"{what} (about 200 MB)", ["--no-deps", *WHEELS, *requirement, "--index-url", index])
+        return
+    pip(f"{what} (up to 1 GB)", ["--no-deps", *WHEELS, *requirement])
+    if not imports("torch"):
+        check_disk(GPU_BYTES)
+        pip("the CUDA libraries that this PyTorch needs (up to 3 GB)", [*WHEELS, *requirement])
+
+
+def torch_index() -> str:
+    """Returns the index of PyTorch's wheels; empty for pip's own, as where the index cannot be reached."""
+    chosen = os.environ.get("TORCH_INDEX_URL")
+    if chosen is not None or sys.platform != "linux":
+        return chosen or ""
+    # What is looked up is a list of versions: some kilobytes.
+    command = [PYTHON, "-m", "pip", "index", "versions", "torch", "--index-url", CPU_INDEX, *PROBE]
+    null = subprocess.DEVNULL
+    if subprocess.run(command, cwd=ROOT, stdout=null, stderr=null).returncode == 0:
+        return CPU_INDEX
+    say(
+        f"{CPU_INDEX} cannot be reached: PyTorch comes from pip's own index, whose build for Linux may be "
+        "the one for GPUs (TORCH_INDEX_URL names another index)"
+    )
+    return ""
+
+
+def imports(name: str) -> bool:
+    """Returns whether .venv's Python can import a module."""
+    return subprocess.run([PYTHON, "-c", "import " + name], stderr=subprocess.DEVNULL).returncode == 0
+
+
 def pip(what: str, arguments: "list[str]") -> None:
-    """Runs ``pip install`` in .venv.
+    """Runs ``pip install`` in .venv, and tells how far it is.
 
     Raises:
         SetupError: it failed; what pip wrote has been shown.
     """
     say(f"installing {what}")
-    command = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
-    result = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE)
-    if result.returncode:
-        text = result.stderr.decode(errors="replace")
-        sys.stderr.write(text)
-        raise SetupError(reason(text))
+    command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen([*command, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=errors)
+        for line in process.stdout or ():
+            tell(line.decode(errors="replace"))
+        if process.wait():
+            errors.seek(0)
+            text = errors.read().decode(errors="replace")
+            sys.stderr.write(text)
+            raise SetupError(reason(text))
+
+
+def tell(line: str) -> None:
+    """Repeats of pip's output what takes long: large downloads, and that it installs what it has."""
+    found = re.match(r" *Downloading (\S+) \(([\d.]+) (MB|GB)\)", line)
+    if found and (found.group(3) == "GB" or float(found.group(2)) >= NAMED_MB):
+        # Without the address of the index, which may hold a password.
+        name = found.group(1).rsplit("/", 1)[-1]
+        say(f"  downloading {name} ({found.group(2)} {found.group(3)})")
+    elif line.startswith("Installing collected packages: "):
+        say(f"  unpacking {line.count(',') + 1} packages")
 
 
 def reason(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +24,7 @@ from typing import Any
 import pytest
 
 from lambda_app.errors import BundleError
-from scripts.dev import bootstrap
+from scripts.dev import bootstrap, environments
 from scripts.local import embedded_bundle
 from scripts.local.demo import failed, in_short
 from scripts.local.gateway_events import http_event, http_response
@@ -321,6 +323,50 @@ def test_a_bundle_that_somebody_else_built_is_left_alone(builds: list[Path], tmp
     assert len(builds) == 1
 
 
+def test_a_bundle_that_is_named_is_told_and_none_is_built(
+    builds: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = tmp_path / "named"
+    monkeypatch.setenv("MODEL_DIR", str(named))
+    assert embedded_bundle.main() == 1
+    assert capsys.readouterr().err == "error[invalid_bundle]: none\n"
+    named.mkdir()
+    (named / "manifest.json").write_text("{}")
+    monkeypatch.setattr(
+        embedded_bundle,
+        "Bundle",
+        SimpleNamespace(
+            open=lambda path: SimpleNamespace(
+                directory=Path(path), models=lambda: [SimpleNamespace(id="a/model")]
+            )
+        ),
+    )
+    assert embedded_bundle.main() == 0
+    assert capsys.readouterr().out == f"bundle: {named}/ (a/model)\n"
+    monkeypatch.setenv("MODEL_BUNDLE_URL", "http://127.0.0.1:9/?signature=secret")
+    assert embedded_bundle.main() == 0
+    assert "secret" not in capsys.readouterr().out
+    assert builds == []
+
+
+def test_variables_are_quoted_in_the_makefile() -> None:
+    recipes = [line for line in (ROOT / "Makefile").read_text("utf-8").splitlines() if line.startswith("\t@")]
+    used = [line for line in recipes if re.search(r"\$\((PYTHON|PORT|EVENT|CONFIG)\)", line)]
+    assert len(used) >= 8
+    for line in used:
+        told = re.sub(r'echo "[^"]*"', "", line)
+        assert not re.search(
+            r'(?<!")\$\((PYTHON|PORT|EVENT|CONFIG)\)|\$\((PYTHON|PORT|EVENT|CONFIG)\)(?!")', told
+        )
+
+
+def test_tools_are_installed_as_wheels_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls: list[list[str]] = []
+    monkeypatch.setattr(environments, "run_pip", lambda arguments, python: calls.append(arguments))
+    environments.install(tmp_path / "python", tmp_path / "scan.txt", "--no-deps", "--require-hashes")
+    assert "--only-binary :all:" in " ".join(calls[0])
+
+
 # The set-up
 
 
@@ -355,6 +401,7 @@ def test_a_half_made_environment_is_made_anew(empty_venv: Path, monkeypatch: pyt
     (empty_venv / "bin" / "python").symlink_to("/nowhere/python3")
     (empty_venv / ".installed-build").write_text(bootstrap.fingerprint("build"))
     installed: list[str] = []
+    monkeypatch.setenv("TORCH_INDEX_URL", "http://127.0.0.1:9/")
     monkeypatch.setattr(bootstrap, "pip", lambda what, arguments: installed.append(what))
     assert bootstrap.main(["build"]) == 0
     assert bootstrap.usable(bootstrap.PYTHON)
@@ -378,6 +425,97 @@ def test_a_half_made_environment_is_made_anew(empty_venv: Path, monkeypatch: pyt
 )
 def test_what_pip_says_is_told_in_one_line(told: str, reason: str) -> None:
     assert reason in bootstrap.reason(told)
+
+
+@pytest.fixture
+def pip_calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The arguments of each ``pip install`` of the set-up, which are not run."""
+    calls: list[list[str]] = []
+    monkeypatch.setattr(bootstrap, "PYTHON", sys.executable)
+    monkeypatch.setattr(bootstrap, "pip", lambda what, arguments: calls.append(arguments))
+    # Another index of this machine's could answer in place of the one that is asked.
+    for name in [*os.environ]:
+        if name.startswith("PIP_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.delenv("TORCH_INDEX_URL", raising=False)
+    return calls
+
+
+def test_pytorch_comes_without_the_dependencies_that_are_locked(
+    pip_calls: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_INDEX_URL", "http://127.0.0.1:9/")
+    bootstrap.install_torch()
+    assert len(pip_calls) == 1
+    assert {"--no-deps", "--only-binary", "--index-url", "http://127.0.0.1:9/"} <= set(pip_calls[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere pip's own index has the CPU build")
+def test_pytorch_comes_from_the_index_of_cpu_wheels_where_that_answers(
+    pip_calls: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = b'<html><body><a href="torch-2.13.0-py3-none-any.whl">torch</a></body></html>'
+
+    class Index(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Index) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(bootstrap, "CPU_INDEX", url)
+        bootstrap.install_torch()
+        server.shutdown()
+    assert pip_calls[0][-2:] == ["--index-url", url]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere pip's own index has the CPU build")
+def test_an_index_that_cannot_be_reached_is_told_in_one_line_and_soon(
+    pip_calls: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bootstrap, "CPU_INDEX", "http://127.0.0.1:9")
+    began = time.monotonic()
+    bootstrap.install_torch()
+    assert time.monotonic() - began < 15
+    assert "--index-url" not in pip_calls[0]
+    assert "--no-deps" in pip_calls[0]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "http://127.0.0.1:9 cannot be reached: PyTorch comes from pip's own index" in line
+    # A build for GPUs cannot be imported without its libraries.
+    monkeypatch.setattr(bootstrap, "imports", lambda name: False)
+    bootstrap.install_torch()
+    assert "--no-deps" not in pip_calls[-1]
+    assert "--only-binary" in pip_calls[-1]
+
+
+def test_an_empty_index_means_that_of_pip(
+    pip_calls: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_INDEX_URL", "")
+    bootstrap.install_torch()
+    assert "--index-url" not in pip_calls[0]
+
+
+def test_large_downloads_are_named_without_their_address(capsys: pytest.CaptureFixture[str]) -> None:
+    for line in (
+        "  Downloading http://user:secret@127.0.0.1/x/torch-1-py3-none-any.whl (190.1 MB)",
+        "  Downloading small.whl (1.5 MB)",
+        "Collecting other",
+        "Installing collected packages: a, b, c",
+    ):
+        bootstrap.tell(line)
+    assert capsys.readouterr().err.splitlines() == [
+        "set-up:   downloading torch-1-py3-none-any.whl (190.1 MB)",
+        "set-up:   unpacking 3 packages",
+    ]
 
 
 def test_the_set_up_can_be_read_by_an_old_python() -> None:
