@@ -14,10 +14,10 @@ UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version $(OLDES
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check lint test-unit test-emulator coverage test-clients invoke serve build verify image image-info scan test-image bench bench-quick bench-image soak lock clean build-venv dev-venv
+.PHONY: help demo test check lint test-unit test-emulator coverage test-clients invoke serve build verify image image-info scan test-image bench bench-quick bench-image bench-lazy bench-lazy-quick soak lock clean build-venv dev-venv
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build-venv ## embed and rerank real texts under the Lambda Runtime Interface Emulator
 	@$(RUN) -m scripts.local.demo
@@ -78,6 +78,12 @@ bench-quick: dev-venv ## the same in three minutes
 
 bench-image: dev-venv ## the image with full-size models: size, start, memory, and the chunks a start touches
 	@$(RUN) -m benchmarks.image
+
+bench-lazy: dev-venv ## the cold start from images that arrive chunk by chunk, as in Lambda (root, FUSE, Docker)
+	@$(RUN) -m benchmarks.lazy_image $(LAZY_FLAGS)
+
+bench-lazy-quick: dev-venv ## the same of one image, with bounds (IMAGE=name; default: the one built last)
+	@$(RUN) -m benchmarks.lazy_image --quick $(LAZY_FLAGS)
 
 soak: dev-venv ## the long tests: thousands of requests, tens of thousands of texts
 	@$(RUN) -m pytest -m "soak or long" -s

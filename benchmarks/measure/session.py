@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from benchmarks.harness import artefacts, environments, images, pagecache
 from benchmarks.harness.contender import IMAGE_NAME, Contender, lay_out
 from benchmarks.harness.progress import Progress
 from benchmarks.measure import warm
+from benchmarks.measure.machine import machine_facts
 from benchmarks.measure.run import RunError, cold_start
 from benchmarks.measure.warm import Amount
 from benchmarks.report.results import Cache, Results, Sample, Size, WarmSample
@@ -117,28 +116,4 @@ def _facts(plan: Plan) -> dict[str, Any]:
     present = len(os.sched_getaffinity(0))
     if max(plan.cpus) > present:
         raise RunError(f"{max(plan.cpus)} CPUs were asked for, there are {present}: see --cpus")
-    return {
-        "began": time.time(),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "processor": _processor(),
-        "cpus": present,
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "python": platform.python_version(),
-        "kernel": platform.release(),
-        "rounds": plan.rounds,
-        "warm_rounds": plan.warm_rounds,
-        "load_at_begin": os.getloadavg()[0],
-    }
-
-
-def _processor() -> str:
-    """The processor's name and the instructions that INT8 depends on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    content = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    flags = set(content.get("flags", content.get("Features", "")).split())
-    wanted = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
-    name = content.get("model name", platform.machine())
-    return f"{name} ({', '.join(flag for flag in wanted if flag in flags)})"
+    return machine_facts() | {"rounds": plan.rounds, "warm_rounds": plan.warm_rounds}

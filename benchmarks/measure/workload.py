@@ -32,6 +32,9 @@ FIRST_DOCUMENTS = (
 # Shares of queries, short and long passages, and documents that are cut at 512 tokens, with their words.
 MIX = ((0.3, 6, 20), (0.4, 40, 160), (0.2, 180, 360), (0.1, 400, 520))
 
+# Of the embedder that full-size contenders have.
+DIMENSIONS = 768
+
 Event = Mapping[str, Any]
 
 
@@ -106,8 +109,13 @@ class WrongResponseError(RuntimeError):
     """A contender's response is not what the event asks for: its time would mean nothing."""
 
 
-def check_response(event: Event, response: Any) -> None:
-    """Checks that every text has its vector of 768, and every document its score.
+def check_response(event: Event, response: Any, *, dimensions: int | None = DIMENSIONS) -> None:
+    """Checks that every text has its vector, and every document its score.
+
+    Args:
+        event: what was asked.
+        response: what came.
+        dimensions: of the vectors; None accepts any number that is the same for all.
 
     Raises:
         WrongResponseError: with the beginning of what came.
@@ -120,10 +128,11 @@ def check_response(event: Event, response: Any) -> None:
         if "embeddings" in content:
             found = [len(vector) for vector in content["embeddings"]]
         elif "results" in content:
-            found = [768 for result in content["results"] if 0 <= result["index"] < wanted]
+            found = [dimensions or 1 for result in content["results"] if 0 <= result["index"] < wanted]
         else:
             found = [len(entry["embedding"]) for entry in content["data"]]
     except (KeyError, TypeError, ValueError):
         found = []
-    if found != [768] * wanted:
+    expected = dimensions or (found[0] if found else 0)
+    if not expected or found != [expected] * wanted:
         raise WrongResponseError(f"{json.dumps(response)[:500]}")

@@ -1,7 +1,7 @@
 """``REQUIRE_ALL=1`` turns every skipped test into a failed one: nothing is left out unseen.
 
-A test that a machine cannot run is deselected by its marker instead. Tests marked ``hardware`` may still be
-skipped: no package gives a machine another processor.
+A test that a machine cannot run is deselected by its marker instead. Tests marked ``hardware`` or ``fuse``
+may still be skipped: no package gives a machine another processor or kernel.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Generator
 import pytest
 
 VARIABLE = "REQUIRE_ALL"
+EXCUSED = ("hardware", "fuse")
 
 
 def required() -> bool:
@@ -30,7 +31,8 @@ def fail(report: pytest.TestReport | pytest.CollectReport) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Fails skipped tests; expected failures stay what they are."""
     report = yield
-    expected = hasattr(report, "wasxfail") or item.get_closest_marker("hardware") is not None
+    excused = any(item.get_closest_marker(name) is not None for name in EXCUSED)
+    expected = hasattr(report, "wasxfail") or excused
     if report.skipped and required() and not expected:
         fail(report)
     return report
