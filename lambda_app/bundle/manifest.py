@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from lambda_app.bundle.form import check_fields, has_form
 from lambda_app.errors import BundleError
 
 SCHEMA_VERSION = 1
@@ -127,6 +128,11 @@ class Bundle(NamedTuple):
         """
         root = Path(directory)
         manifest = read_manifest(root)
+        if not has_form(manifest):
+            raise BundleError(
+                f"{root / MANIFEST} has not the form of a manifest (models, build, rerank_kind): "
+                "rebuild the bundle"
+            )
         models = {task: _model_info(root, task, entry) for task, entry in manifest["models"].items()}
         for model in models.values():
             for file in model.files:
@@ -219,7 +225,7 @@ def _model_info(root: Path, task: str, entry: Mapping[str, Any]) -> ModelInfo:
         fields = dict(entry)
         quantization = dict(fields.pop("quantization"))
         quantization["instruction_sets"] = tuple(quantization["instruction_sets"])
-        return ModelInfo(
+        model = ModelInfo(
             task=task,  # type: ignore[arg-type]  # the checksum vouches for the value
             directory=root / task,
             quantization=Quantization(**quantization),
@@ -232,7 +238,9 @@ def _model_info(root: Path, task: str, entry: Mapping[str, Any]) -> ModelInfo:
             files=tuple(BundleFile(**file) for file in fields.pop("files")),
             **fields,
         )
-    except (KeyError, TypeError, ValueError) as error:
+        check_fields(model._asdict(), {GRAPH, WEIGHTS, TOKENIZER_JSON})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(
             f"{root / MANIFEST}: the entry of the {task} model is incomplete ({error})"
         ) from error
+    return model

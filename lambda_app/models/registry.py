@@ -139,16 +139,25 @@ class ModelRegistry:
         memory = self.settings.memory_mb
         return None if memory is not None and memory < REPACK_MEMORY_MB else REPACK_TOKENS
 
+    def _warn(self, event: str, message: str) -> None:
+        from lambda_app.coldstart.logs import JsonLog
+
+        JsonLog(self.settings.log_level).warning(event, message=message)
+
     def _open(self, model: ModelInfo) -> tuple[Session, Tokenizer]:
         from lambda_app.models.session import open_session
-        from lambda_app.models.tokenizer import load_tokenizer
+        from lambda_app.models.tokenizer import open_tokenizer
 
         with self.clock.phase("sessions"):
             session = open_session(
-                model, threads=self.threads, prepack=self._prepack, repack_tokens=self._repack_tokens
+                model,
+                threads=self.threads,
+                prepack=self._prepack,
+                repack_tokens=self._repack_tokens,
+                warn=self._warn,
             )
         with self.clock.phase("tokenizers"):
-            return session, load_tokenizer(model)
+            return session, open_tokenizer(model)
 
 
 def read_ahead(model: ModelInfo) -> None:
@@ -161,7 +170,10 @@ def read_ahead(model: ModelInfo) -> None:
         return
     start = min(tensor.offset for tensor in dense)
     end = max(tensor.offset + tensor.bytes for tensor in dense)
-    descriptor = os.open(model.weights_path, os.O_RDONLY)
+    try:
+        descriptor = os.open(model.weights_path, os.O_RDONLY)
+    except OSError:
+        return  # opening the session says what is wrong
     try:
         os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
     finally:

@@ -43,9 +43,9 @@ class Reranker:
             BundleError: a file of the model cannot be used.
         """
         from lambda_app.models.session import open_session
-        from lambda_app.models.tokenizer import load_tokenizer
+        from lambda_app.models.tokenizer import open_tokenizer
 
-        return cls(model, open_session(model, threads=threads), load_tokenizer(model))
+        return cls(model, open_session(model, threads=threads), open_tokenizer(model))
 
     def warm(self) -> None:
         """Runs one short inference, so that the next one meets mapped pages and allocated buffers."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnxruntime as ort
 
 from lambda_app.bundle import ModelInfo
 from lambda_app.errors import BundleError, InferenceError
+
+# Takes the name of a log line, and its message.
+Warn = Callable[[str, str], None]
 
 
 class LatencyEstimate:
@@ -39,12 +42,24 @@ class LatencyEstimate:
 class Session:
     """A graph ready to run, over one mapping of its weights, which onnxruntime reads straight from."""
 
-    def __init__(self, model: ModelInfo, *, threads: int, prepack: bool, repack_tokens: int | None) -> None:
+    def __init__(
+        self,
+        model: ModelInfo,
+        *,
+        threads: int,
+        prepack: bool,
+        repack_tokens: int | None,
+        warn: Warn | None = None,
+    ) -> None:
         self.latency = LatencyEstimate()
         self._model = model
         self._threads = threads
+        self._warn = warn
         # Kept for as long as the session: nothing else holds the mapping.
-        self._weights = _map_weights(model)
+        try:
+            self._weights = _map_weights(model)
+        except Exception as error:  # as many kinds as ways to be damaged
+            raise BundleError(_told(model, "the weights cannot be mapped for", error)) from error
         self._session = self._open(prepack=prepack)
         self._output = self._session.get_outputs()[0].name
         # Tokens until it pays to repack; None when that is done, or never to be.
@@ -73,7 +88,11 @@ class Session:
         self._until_repacking -= tokens
         if self._until_repacking < 0:
             self._until_repacking = None
-            self._session = self._open(prepack=True)
+            try:
+                self._session = self._open(prepack=True)
+            except BundleError as error:  # the session that is open serves as well, only slower
+                if self._warn is not None:
+                    self._warn("repack_failed", error.message)
 
     def _open(self, *, prepack: bool) -> ort.InferenceSession:
         options = ort.SessionOptions()
@@ -88,28 +107,40 @@ class Session:
             options.add_session_config_entry("session.disable_prepacking", "1")
         for tensor, value in zip(self._model.tensors, self._weights, strict=True):
             options.add_initializer(tensor.name, value)
-        path = self._model.graph_path
         try:
-            return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            return ort.InferenceSession(
+                str(self._model.graph_path), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # onnxruntime raises its own unrelated classes, one per status code
-            raise BundleError(f"onnxruntime cannot open {self._model.task}/{path.name}: {error}") from error
+            raise BundleError(_told(self._model, "onnxruntime cannot open", error)) from error
 
 
 def open_session(
-    model: ModelInfo, *, threads: int, prepack: bool | None = None, repack_tokens: int | None = None
+    model: ModelInfo,
+    *,
+    threads: int,
+    prepack: bool | None = None,
+    repack_tokens: int | None = None,
+    warn: Warn | None = None,
 ) -> Session:
     """Opens a model of the bundle with ``threads`` inference threads.
 
     All weights come from one mapping of ``model.bin``: nothing is copied, pages are read when an inference
     touches them, and lookup tables are marked as randomly read, or the kernel's read-ahead would fetch rows
     that no request needs. ``prepack`` overrides the bundle's own choice; see :meth:`Session.expect` for
-    ``repack_tokens``.
+    ``repack_tokens``. ``warn`` is told when repacking fails.
 
     Raises:
         BundleError: onnxruntime cannot open the graph.
     """
     chosen = model.quantization.prepack if prepack is None else prepack
-    return Session(model, threads=threads, prepack=chosen, repack_tokens=repack_tokens)
+    return Session(model, threads=threads, prepack=chosen, repack_tokens=repack_tokens, warn=warn)
+
+
+def _told(model: ModelInfo, what: str, error: Exception) -> str:
+    """The message of a failure, without the place of the bundle."""
+    reason = str(error).replace(f"{model.directory.parent}/", "")
+    return f"{what} {model.task}/{model.graph_path.name}: {reason[:500]}"
 
 
 def _map_weights(model: ModelInfo) -> list[ort.OrtValue]:

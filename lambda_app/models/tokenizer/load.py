@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from lambda_app.bundle import TOKENIZER_JSON, WORDPIECE_JSON
+from lambda_app.errors import BundleError
 from lambda_app.models.tokenizer.templates import parse_templates
 from lambda_app.models.tokenizer.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from lambda_app.bundle import TokenizerKind
     from lambda_app.models.tokenizer.compiled import SplitWords
     from lambda_app.models.tokenizer.tokenizer import Decoder
+
+
+T = TypeVar("T")
 
 
 class TokenizerFiles(Protocol):
@@ -35,6 +40,27 @@ class TokenizerFiles(Protocol):
     def tokenizer_kind(self) -> TokenizerKind:
         """The manifest's kind of tokenizer."""
         ...
+
+
+def open_tokenizer(model: TokenizerFiles) -> Tokenizer:
+    """As :func:`load_tokenizer`, for a model of the bundle.
+
+    Raises:
+        BundleError: a file is missing or damaged.
+    """
+    return _checked(model, partial(load_tokenizer, model))
+
+
+def _checked(model: TokenizerFiles, load: Callable[[], T]) -> T:
+    """What ``load`` gives. Damaged files fail in as many ways as they are read in: all become one error."""
+    try:
+        return load()
+    except Exception as error:
+        role = model.directory.name
+        reason = str(error).replace(str(model.directory), role)[:300]
+        raise BundleError(
+            f"the tokenizer in {role}/ cannot be read ({type(error).__name__}: {reason}): rebuild the bundle"
+        ) from error
 
 
 def load_tokenizer(model: TokenizerFiles) -> Tokenizer:
@@ -82,7 +108,7 @@ def _load_unigram(model: TokenizerFiles) -> Tokenizer:
     def load_splitter() -> SplitWords:
         from lambda_app.models.tokenizer.huggingface import unigram_splitter
 
-        return unigram_splitter(path, split_whitespace=split)
+        return _checked(model, partial(unigram_splitter, path, split_whitespace=split))
 
     vocabulary = Unigram(model.directory)
     backend = CompiledBackend(vocabulary, str.split if vocabulary.plain_ascii else None, load_splitter)
@@ -108,7 +134,7 @@ def _load_wordpiece(model: TokenizerFiles) -> Tokenizer:
     def load_splitter() -> SplitWords:
         from lambda_app.models.tokenizer.huggingface import wordpiece_splitter
 
-        return wordpiece_splitter(normalizer, pattern)
+        return _checked(model, partial(wordpiece_splitter, normalizer, pattern))
 
     vocabulary = WordPiece(model.directory, settings)
     backend = CompiledBackend(vocabulary, split_ascii if plain_ascii else None, load_splitter)
@@ -118,4 +144,4 @@ def _load_wordpiece(model: TokenizerFiles) -> Tokenizer:
 def _load_decoder(model: TokenizerFiles) -> Decoder:
     from lambda_app.models.tokenizer.decode import load_decoder
 
-    return load_decoder(model.directory, model.tokenizer_kind)
+    return _checked(model, partial(load_decoder, model.directory, model.tokenizer_kind))

@@ -94,6 +94,41 @@ def test_damage_is_found_when_the_bundle_is_opened(
         Bundle.open(root)
 
 
+WRONG_FIELDS: list[dict[str, object]] = [
+    {"files": []},
+    {"files": [{"path": "../secret", "bytes": 1, "sha256": "0"}]},
+    {"files": [{"path": "embedding/model.onnx", "bytes": "1", "sha256": "0"}]},
+    {"files": {"a": 1}},
+    {"tensors": [["table", "int8", [10, 4], "0", 40, True]]},
+    {"tensors": [["table", "int8", [10, 4], -8, 40, True]]},
+    {"tensors": 3},
+    {"quantization": []},
+    {"prompts": None},
+    {"prompts": {"query": 3}},
+    {"max_tokens": "16"},
+    {"tokenizer_kind": "other"},
+    {"matryoshka": ["2"]},
+]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"models": []},
+        {"models": {"embedding": 3}},
+        {"models": {"../embedding": entry()}},
+        {"build": None},
+        {"rerank_kind": "other"},
+        *({"models": {"embedding": entry() | change}} for change in WRONG_FIELDS),
+    ],
+)
+def test_a_form_that_is_wrong_under_a_right_checksum(root: Path, changes: dict[str, object]) -> None:
+    write_manifest(root, **changes)
+    with pytest.raises(BundleError) as caught:
+        Bundle.open(root)
+    assert caught.value.code == "invalid_bundle"
+
+
 def test_altered_weights_are_found_by_verification_only(root: Path) -> None:
     (root / "embedding" / "model.bin").write_bytes(b"Weights" * 100)
     Bundle.open(root)

@@ -21,6 +21,7 @@ from lambda_app.dispatch import Dispatcher
 from lambda_app.errors import BundleError, ModelUnavailableError
 from lambda_app.models.embedder import Embedder, InputType
 from lambda_app.models.registry import ModelRegistry
+from lambda_app.models.reranker import Reranker
 from lambda_app.settings import Settings
 from lambda_app.start import start
 from tests.support.fakes import Context, http_v2
@@ -74,6 +75,22 @@ def call(function: Dispatcher, event: Any) -> Any:
 def embed(function: Dispatcher, texts: list[str], **more: Any) -> np.ndarray:
     answer = call(function, {"action": "embed", "texts": texts, **more})
     return np.array(answer["embeddings"])
+
+
+@pytest.mark.parametrize("content", [b"\0", b"{", b"[]", b"3", b"{}", b"\xff"])
+def test_damaged_tokenizers_of_the_same_size_are_an_invalid_bundle(
+    tiny_bundle: Bundle, tmp_path: Path, content: bytes
+) -> None:
+    copy = shutil.copytree(tiny_bundle.directory, tmp_path / "bundle")
+    for path in copy.glob("*/*"):
+        if path.name not in ("model.onnx", "model.bin"):
+            path.write_bytes(content.ljust(path.stat().st_size))
+    bundle = Bundle.open(copy)
+    for model, kind in ((bundle.embedding, Embedder), (bundle.reranker, Reranker)):
+        if model is not None:
+            with pytest.raises(BundleError, match="the tokenizer in") as caught:
+                kind.open(model, threads=1)
+            assert str(tmp_path) not in caught.value.message
 
 
 def test_vectors_have_length_one(function: Dispatcher) -> None:

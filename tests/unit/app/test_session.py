@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from lambda_app.bundle import Bundle, ModelInfo
-from lambda_app.errors import InferenceError
+from lambda_app.errors import BundleError, InferenceError
 from lambda_app.models.session import open_session
 
 
@@ -45,6 +48,41 @@ def test_a_session_that_need_not_be_repacked_stays(
     first = session._session
     session.expect(1_000_000)
     assert session._session is first
+
+
+def test_a_session_that_cannot_be_repacked_keeps_serving(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    copy = shutil.copytree(tiny_bundle.directory, tmp_path / "bundle")
+    model = Bundle.open(copy).embedding
+    assert model is not None
+    told: list[tuple[str, str]] = []
+    session = open_session(
+        model, threads=1, prepack=False, repack_tokens=1, warn=lambda *line: told.append(line)
+    )
+    before = session.run(inputs())
+    model.graph_path.write_bytes(b"damaged")
+    session.expect(100)
+    assert session.run(inputs()) == pytest.approx(before)
+    ((event, message),) = told
+    assert event == "repack_failed"
+    assert "embedding/model.onnx" in message
+    assert str(tmp_path) not in message
+    session.expect(100)
+    assert len(told) == 1
+
+
+def test_weights_that_cannot_be_mapped_are_an_invalid_bundle(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    copy = shutil.copytree(tiny_bundle.directory, tmp_path / "bundle")
+    model = Bundle.open(copy).embedding
+    assert model is not None
+    outside = model._replace(tensors=(model.tensors[0]._replace(offset=10**9), *model.tensors[1:]))
+    for damaged in (
+        outside,
+        model._replace(tensors=(model.tensors[0]._replace(dtype="no dtype"), *model.tensors[1:])),
+        model._replace(tensors=(model.tensors[0]._replace(shape=(7, 7, 7)), *model.tensors[1:])),
+    ):
+        with pytest.raises(BundleError, match="cannot be mapped") as caught:
+            open_session(damaged, threads=1)
+        assert str(tmp_path) not in caught.value.message
 
 
 def test_what_is_not_finite_is_an_error(model: ModelInfo) -> None:
