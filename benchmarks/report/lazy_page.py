@@ -52,9 +52,8 @@ def _charts(results: LazyResults) -> str:
             lines = lines_of(results, at_once, value)
             if lines:
                 title = f"Seconds to the first {what}, {at_once} chunk{'s' * (at_once > 1)} at once"
-                parts.append(
-                    f"<section><h2>{title}</h2><div class=scroll>{chart(title, lines)}</div></section>"
-                )
+                svg = chart(title, lines, results.contenders)
+                parts.append(f"<section><h2>{title}</h2><div class=scroll>{svg}</div></section>")
     return "\n".join(parts)
 
 
@@ -84,12 +83,13 @@ def lines_of(results: LazyResults, at_once: int, value: Callable[[LazySample], f
     return found
 
 
-def chart(title: str, lines: Lines) -> str:
+def chart(title: str, lines: Lines, names: Sequence[str]) -> str:
     """Returns the figure: delays side by side, seconds upwards on a logarithmic scale.
 
     Args:
         title: what it shows, for those who do not see it.
         lines: at least one line with at least one point.
+        names: of all lines of the page, so that each has one colour in all charts.
     """
     delays = sorted({delay for points in lines.values() for delay, _ in points})
     values = [value for points in lines.values() for _, value in points]
@@ -107,10 +107,10 @@ def chart(title: str, lines: Lines) -> str:
         parts.append(text(x, bottom + 18, f"{delay * 1000:g} ms", anchor="middle", class_="tick"))
     parts.append(text(right, _HEIGHT - 12, "latency of a chunk", anchor="end", class_="tick"))
     ends = []
-    for index, (name, points) in enumerate(lines.items()):
+    for name, points in lines.items():
         places = [(across[delay], upwards.place(math.log10(value))) for delay, value in points]
         path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-        colour = index % len(_COLOURS)
+        colour = names.index(name) % len(_COLOURS)
         parts.append(element("path", class_=f"l{colour}", d=path))
         parts += [element("circle", class_=f"d{colour}", cx=x, cy=y, r=3.5) for x, y in places]
         ends.append((places[-1][1], f"{name}, {points[-1][1]:.2f} s"))

@@ -132,13 +132,25 @@ def report(results: LazyResults) -> str:
         for name in results.contenders
         if results.cell(name, setting)
     ]
-    parts = [table(rows)]
-    for name in results.contenders:
-        groups = group_medians([one for one in results.samples if one.contender == name])
-        lines = [[f"{name}: chunks fetched for", "to embedding", "to ranking"]]
-        lines += [[group, _count(low), _count(high)] for group, (low, high) in groups.items()]
-        parts.append(table(lines) + f"\nof {results.image_chunks.get(name, 0)} chunks of the image")
-    return "\n\n".join(parts)
+    return f"{table(rows)}\n\n{attribution(results)}"
+
+
+def attribution(results: LazyResults) -> str:
+    """Returns the table of what chunks were fetched for, to the first embedding and to the first ranking."""
+    columns = {
+        name: group_medians([one for one in results.samples if one.contender == name])
+        for name in results.contenders
+    }
+    groups = dict.fromkeys(group for column in columns.values() for group in column)
+    rows = [["chunks fetched for", *columns]]
+    rows += [[group, *(_pair(column.get(group)) for column in columns.values())] for group in groups]
+    rows.append(["of the image", *(str(results.image_chunks.get(name, 0)) for name in columns)])
+    return table(rows)
+
+
+def _pair(figures: tuple[float, float | None] | None) -> str:
+    low, high = figures or (0, None)
+    return _count(low) if high is None else f"{_count(low)} / {_count(high)}"
 
 
 def _figures(results: LazyResults, name: str, setting: Setting) -> list[str]:
