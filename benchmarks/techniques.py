@@ -65,7 +65,17 @@ VARIANTS = (
         "with weights repacked by onnxruntime",
         (Patch("lambda_app.models.registry", "ModelRegistry._prepack", "property(lambda self: True)"),),
     ),
-    Variant("without read-ahead", (Patch("lambda_app.models.registry", "read_ahead", "lambda model: None"),)),
+    Variant(
+        "without read-ahead",
+        (
+            Patch(
+                "lambda_app.models.weights",
+                "WeightsReader.ask_for_weights",
+                "lambda self: None",
+            ),
+            Patch("lambda_app.models.weights", "WeightsReader.ask_for_rows", "lambda self, ids: None"),
+        ),
+    ),
     Variant(
         "without marking tables as randomly read",
         (Patch("mmap", "MADV_RANDOM", "importlib.import_module('mmap').MADV_NORMAL"),),

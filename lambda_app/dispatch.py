@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lambda_app.api.events import direct, warm_up
 from lambda_app.api.http import endpoint
+from lambda_app.coldstart.clock import process_reads
+from lambda_app.coldstart.start_list import reap
 from lambda_app.errors import DeadlineError, LambdaAppError, RequestError, UnsupportedEventError
 from lambda_app.invocation import Invocation, Result
 from lambda_app.service.service import Service
@@ -46,6 +48,7 @@ class Dispatcher:
 
             self._sink = load_sink(settings.result_sink)
         self._cold = True
+        self._reader = settings.start_reader
 
     def open_http(self) -> endpoint.Adapter:
         """Builds the web application, unless it is there already."""
@@ -70,8 +73,11 @@ class Dispatcher:
             tokens=invocation.usage.tokens,
             milliseconds=round((time.perf_counter() - started) * 1000, 2),
             cold=self._cold,
+            **(process_reads() if self._cold else {}),
         )
         self._cold = False
+        if self._reader is not None and reap(self._reader):
+            self._reader = None
         return response
 
     def _sources(self) -> Iterator[EventSource]:

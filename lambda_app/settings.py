@@ -33,7 +33,7 @@ class Settings(NamedTuple):
     ``models`` is None when the bundle decides. ``memory_mb`` and ``function_name`` are None outside Lambda.
     ``api_keys`` are SHA-256 hashes in hexadecimal, empty where HTTP needs no key. ``result_sink`` is
     ``module:function`` or :data:`DISCARD`. ``bundle_url``, ``result_sink`` and ``metrics_namespace`` are
-    None when they are not set.
+    None when they are not set. ``start_reader`` is the process that the image's launcher left reading ahead.
     """
 
     model_dir: Path
@@ -46,6 +46,8 @@ class Settings(NamedTuple):
     initialization_type: str
     api_base_path: str
     import_pack: str | None
+    start_list: str | None
+    start_reader: int | None
     api_keys: tuple[str, ...]
     result_sink: str | None
     cors_allow_origins: tuple[str, ...]
@@ -74,6 +76,8 @@ class Settings(NamedTuple):
             initialization_type=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
             api_base_path=_base_path(environ),
             import_pack=environ.get("IMPORT_PACK") or None,
+            start_list=environ.get("START_LIST") or None,
+            start_reader=_integer(environ, "START_READER", 1, 2**31),
             api_keys=_hashes(environ, "API_KEYS_SHA256"),
             result_sink=_result_sink(environ),
             cors_allow_origins=_origins(environ),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lambda_app.bundle import MANIFEST
 from lambda_app.bundle.versions import RUNTIME_VERSION_DIFFERS, loaded_versions, version_differences
+from lambda_app.coldstart import start_list
 from lambda_app.coldstart.logs import JsonLog
 from lambda_app.cpu import cpu_features, is_checked
 from lambda_app.dispatch import Dispatcher
@@ -60,11 +61,23 @@ def _start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
         from lambda_app.coldstart.snapshot import register_hooks
 
         register_hooks(clock, log)
+    _check_start_list(settings, registry, log)
     _compare_cpu(registry, log)
     _compare_versions(registry, log)
     clock.finish()
     _log_cold_start(settings, clock, log)
     return dispatcher
+
+
+def _check_start_list(settings: Settings, registry: ModelRegistry, log: JsonLog) -> None:
+    """Warns of a list of what a start reads that is missing, or was recorded with other models."""
+    if settings.start_list is None:
+        return
+    found = start_list.problem(settings.start_list, [model.fingerprint for model in registry.bundle.models()])
+    if found is not None:
+        log.warning(
+            "start_list_ignored", code="start_list_ignored", reason=f"START_LIST {found}: rebuild the image"
+        )
 
 
 def _compare_cpu(registry: ModelRegistry, log: JsonLog) -> None:

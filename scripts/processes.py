@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
+# The image's program, as it ends a path.
+BOOT = "/lambda_app/coldstart/boot.pyc"
 
 
 def command_line(pid: int) -> list[str]:
@@ -21,6 +23,15 @@ def command_line(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
     except OSError:
         return []
+
+
+def runs_function(arguments: list[str]) -> bool:
+    """Returns whether these are the arguments of the Python that runs the function.
+
+    It is awslambdaric's, or the image's own program, which runs awslambdaric.
+    """
+    python = bool(arguments) and Path(arguments[0]).name.startswith("python")
+    return python and any(one == "awslambdaric" or one.endswith(BOOT) for one in arguments)
 
 
 def session_members(session: int) -> list[int]:

@@ -22,6 +22,7 @@ from scripts.local.rie import Emulator
 
 # https://www.usenix.org/conference/atc23/presentation/brooker (On-demand Container Loading in AWS Lambda)
 CHUNK = 512 << 10
+HANDLER = "lambda_app.handler.handler"
 PARTS = ("opt/venv", "var/task/models", "var/task/imports.pack", "usr")
 
 
@@ -103,12 +104,15 @@ def _mounted(backing: Path, root: Path) -> Iterator[None]:
 
 
 def _start(root: Path) -> None:
-    inside = ["/opt/venv/bin/python", "-m", "awslambdaric", "lambda_app.handler.handler"]
+    boot = "/var/task/lambda_app/coldstart/boot.pyc"
+    inside = ["/var/task/launcher", "/opt/venv/bin/python", "-I", "-S", "-B", boot, HANDLER]
     script = 'cd /var/task && exec "$@"'
     command = ["chroot", f"--userspec={UID}:{GID}", str(root), "/bin/sh", "-c", script, "sh", *inside]
     environment = {
-        "IMPORT_PACK": "/var/task/imports.pack", "ORT_DISABLE_TELEMETRY": "1", "PYTHONDONTWRITEBYTECODE": "1",
-    }  # fmt: skip
+        "IMPORT_PACK": "/var/task/imports.pack",
+        "START_LIST": "/var/task/start.list",
+        "ORT_DISABLE_TELEMETRY": "1",
+    }
     with Emulator(environment, command=command) as emulator:
         event = workload.embed_event([workload.FIRST_TEXT])
         workload.check_response(event, emulator.invoke(event))

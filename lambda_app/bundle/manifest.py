@@ -7,13 +7,13 @@ builds.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from lambda_app.bundle.digest import file_sha256, sha256
 from lambda_app.bundle.form import check_fields, has_form
 from lambda_app.errors import BundleError
 
@@ -156,7 +156,7 @@ def checksum(manifest: Mapping[str, Any]) -> str:
     """sha256 of a manifest's canonical JSON, its own ``checksum`` field left out."""
     content = {key: value for key, value in manifest.items() if key != "checksum"}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+    return sha256(canonical.encode("ascii")).hexdigest()
 
 
 def read_manifest(root: Path) -> dict[str, Any]:
@@ -212,8 +212,7 @@ def _check_size(root: Path, file: BundleFile) -> None:
 
 
 def _check_hash(root: Path, file: BundleFile) -> None:
-    with (root / file.path).open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = file_sha256(root / file.path, file.bytes)
     if found != file.sha256:
         raise BundleError(
             f"{file.path} was altered: its sha256 is {found[:12]}..., not {file.sha256[:12]}..."

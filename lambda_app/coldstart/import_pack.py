@@ -1,57 +1,70 @@
-"""Imports from one file: the code of every module that init imports, found by name and read from one mapping.
+"""Imports from one file: the code of every module that a start imports, found by name.
 
-A cold start imports some 400 modules. Python looks each up along its search path and opens, checks and reads
-a file for it, which takes a fifth of the imports' time with everything in memory, and four hundred small
-reads where a disk is fetched block by block. ``scripts/image/pack_imports.py`` writes the pack when the
-image is built; IMPORT_PACK names it. Modules keep their files as ``__file__``, and whatever is not in the
-pack is imported as ever.
+A cold start imports some 450 modules. Python looks each up along its search path and opens, checks and reads
+a file for it, which takes a fifth of the imports' time with everything in memory, and hundreds of small reads
+where an image arrives chunk by chunk. ``scripts/image/pack_imports.py`` writes the pack when the image is
+built; IMPORT_PACK names it. Modules keep their files as ``__file__``, and a module that is not in the pack is
+imported as usual.
+
+This module is imported before the pack is installed: it uses only what is built into the interpreter, and no
+annotations from ``__future__``, which is a file of its own.
 """
 
-from __future__ import annotations
-
 import marshal
-import mmap
+import posix
 import sys
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import MAGIC_NUMBER
-from types import CodeType
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import MAGIC_NUMBER, ExtensionFileLoader, SourceFileLoader
 
-# What a pack begins with; the interpreter's own magic number follows, for code of another version cannot run.
-SIGNATURE = b"import-pack-1\n"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType
+
+# What a pack begins with; the interpreter's own magic number follows: code of another version cannot run.
+SIGNATURE = b"import-pack-2\n"
 HEADER = SIGNATURE + MAGIC_NUMBER
+# Places of the index: its offset and its length, eight bytes each.
+PLACES = 16
 
-# Module name to (offset, length, source file, whether it is a package); offsets count from the pack's first
-# byte.
+# Module name to (offset, length, file, whether it is a package); offsets count from the pack's first byte. A
+# length of 0 is an extension module, of which the pack has only the place.
 Index = dict[str, tuple[int, int, str, bool]]
 
 
 class PackLoader(SourceFileLoader):
     """A source file's loader in all but where the code comes from."""
 
-    def __init__(self, name: str, path: str, code: memoryview) -> None:
+    def __init__(self, name: str, path: str, place: "tuple[int, int, int]") -> None:
+        """Takes the pack's descriptor, and the code's offset and length in bytes."""
         super().__init__(name, path)
-        self._code = code
+        self._place = place
 
-    def get_code(self, fullname: str) -> CodeType | None:
-        """Returns the code of the module."""
-        code: CodeType = marshal.loads(self._code)  # as trusted as a .pyc
+    def get_code(self, fullname: str) -> "CodeType | None":
+        """Returns the module's code."""
+        descriptor, offset, length = self._place
+        code: CodeType = marshal.loads(posix.pread(descriptor, length, offset))  # as trusted as a .pyc
         return code
 
 
 class PackFinder:
     """Finds packed modules by name, ahead of the search path."""
 
-    def __init__(self, index: Index, pack: memoryview) -> None:
+    def __init__(self, index: Index, descriptor: int) -> None:
+        """Takes the pack's index, and a descriptor that stays open."""
         self._index = index
-        self._pack = pack
+        self._descriptor = descriptor
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """Returns the spec of a module in the pack; None for any other."""
+    def find_spec(self, name: str, path: object = None, target: object = None) -> "ModuleSpec | None":
+        """Returns the module's spec, or None where it is not packed."""
         entry = self._index.get(name)
         if entry is None:
             return None
         offset, length, origin, is_package = entry
-        loader = PackLoader(name, origin, self._pack[offset : offset + length])
+        loader: SourceFileLoader | ExtensionFileLoader
+        if length:
+            loader = PackLoader(name, origin, (self._descriptor, offset, length))
+        else:
+            loader = ExtensionFileLoader(name, origin)
         spec = ModuleSpec(name, loader, origin=origin, is_package=is_package)
         spec.has_location = True
         if is_package:
@@ -59,35 +72,51 @@ class PackFinder:
         return spec
 
 
-def install(path: str) -> str | None:
-    """Makes the pack at ``path`` the first place that imports look at.
+def install(path: str) -> "str | None":
+    """Makes the pack at ``path`` the first place that imports look at; once is enough.
 
     Returns:
         None, or why the pack was left alone; imports then go their usual way.
     """
+    if any(isinstance(finder, PackFinder) for finder in sys.meta_path):
+        return None
     try:
-        with open(path, "rb") as stream:
-            mapping = mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ)
+        descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except (OSError, ValueError) as error:
         return f"cannot be read ({type(error).__name__})"
-    if mapping[: len(HEADER)] != HEADER:
-        return "is not a pack for this version of Python"
-    start = int.from_bytes(mapping[len(HEADER) : len(HEADER) + 8], "little")
-    index: Index = marshal.loads(mapping[start:])
-    sys.meta_path.insert(0, PackFinder(index, memoryview(mapping)))
+    try:
+        start = posix.pread(descriptor, len(HEADER) + PLACES, 0)
+        if not start.startswith(HEADER):
+            posix.close(descriptor)
+            return "is not a pack for this version of Python"
+        if len(start) < len(HEADER) + PLACES:
+            posix.close(descriptor)
+            return "is cut off"
+        offset, length = (int.from_bytes(start[-size:][:8], "little") for size in (16, 8))
+        index: Index = marshal.loads(posix.pread(descriptor, length, offset))
+    except (OSError, ValueError, EOFError, TypeError) as error:
+        posix.close(descriptor)
+        return f"cannot be read ({type(error).__name__})"
+    sys.meta_path.insert(0, PackFinder(index, descriptor))
     return None
 
 
-def write(path: str, modules: dict[str, tuple[CodeType, str, bool]]) -> int:
-    """Writes a pack of modules, each its code, source file and whether it is a package; returns its bytes."""
+def write(path: str, modules: "dict[str, tuple[CodeType | None, str, bool]]") -> int:
+    """Writes a pack of modules, each its code, file and whether it is a package; returns its bytes.
+
+    An extension module has no code. The code comes in the order given: what is imported first is read first.
+    The index is at the end.
+    """
     body = bytearray()
     index: Index = {}
-    begin = len(HEADER) + 8
+    begin = len(HEADER) + PLACES
     for name, (code, origin, is_package) in modules.items():
-        data = marshal.dumps(code)
+        data = b"" if code is None else marshal.dumps(code)
         index[name] = (begin + len(body), len(data), origin, is_package)
         body += data
-    content = HEADER + (begin + len(body)).to_bytes(8, "little") + body + marshal.dumps(index)
+    listed = marshal.dumps(index)
+    places = (begin + len(body)).to_bytes(8, "little") + len(listed).to_bytes(8, "little")
+    content = HEADER + places + body + listed
     with open(path, "wb") as stream:
         stream.write(content)
     return len(content)

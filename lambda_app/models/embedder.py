@@ -72,6 +72,7 @@ class Embedder:
         Raises:
             InferenceError: a vector is not finite.
         """
+        self._session.begin()
         prompt = self.model.prompts.get(input_type, "")
         keep_first = 0
         if prompt and (truncation_side == "left" or max_tokens is not None):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -106,8 +105,6 @@ class ModelRegistry:
             BundleError: a model cannot be opened.
         """
         wanted = self._preloaded()
-        for model in wanted:
-            read_ahead(model)
         if not wanted:
             return
         with self.clock.phase("imports"):
@@ -158,26 +155,6 @@ class ModelRegistry:
             )
         with self.clock.phase("tokenizers"):
             return session, open_tokenizer(model)
-
-
-def read_ahead(model: ModelInfo) -> None:
-    """Asks the kernel to fetch the weights that every inference reads.
-
-    The lookup tables are left out.
-    """
-    dense = [tensor for tensor in model.tensors if not tensor.sparse]
-    if not dense or not hasattr(os, "posix_fadvise"):
-        return
-    start = min(tensor.offset for tensor in dense)
-    end = max(tensor.offset + tensor.bytes for tensor in dense)
-    try:
-        descriptor = os.open(model.weights_path, os.O_RDONLY)
-    except OSError:
-        return  # opening the session says what is wrong
-    try:
-        os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
-    finally:
-        os.close(descriptor)
 
 
 def _in_bundle(bundle: Bundle, task: ModelTask) -> bool:

@@ -70,6 +70,7 @@ class Reranker:
         Raises:
             InferenceError: a logit is not finite.
         """
+        self._session.begin()
         encodings = encode_in_parts(
             lambda part: self._tokenizer.encode_pairs(
                 query,

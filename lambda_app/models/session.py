@@ -10,6 +10,7 @@ import onnxruntime as ort
 
 from lambda_app.bundle import ModelInfo
 from lambda_app.errors import BundleError, InferenceError
+from lambda_app.models.weights import WeightsReader
 
 # Takes the name of a log line, and its message.
 Warn = Callable[[str, str], None]
@@ -58,6 +59,7 @@ class Session:
         # Kept for as long as the session: nothing else holds the mapping.
         try:
             self._weights = _map_weights(model)
+            self._reader = WeightsReader(model)
         except Exception as error:  # as many kinds as ways to be damaged
             raise BundleError(_told(model, "the weights cannot be mapped for", error)) from error
         self._session = self._open(prepack=prepack)
@@ -71,10 +73,16 @@ class Session:
         Raises:
             InferenceError: the output holds a value that is not finite.
         """
+        self._reader.ask_for_weights()
+        self._reader.ask_for_rows(inputs["input_ids"])
         output: np.ndarray = self._session.run([self._output], dict(inputs))[0]
         if not np.isfinite(output).all():
             raise InferenceError("the model produced a value that is not finite")
         return output
+
+    def begin(self) -> None:
+        """Says that an inference is coming, as early as that is known: its weights are asked for."""
+        self._reader.ask_for_weights()
 
     def expect(self, tokens: int) -> None:
         """Says how many tokens are about to be run; past ``repack_tokens`` in all, the weights are repacked.

@@ -26,8 +26,9 @@ BYTES_PER_NUMBER = {
     "binary": 2 / 8,
     "ubinary": 2 / 8,
 }
-# The largest size of a float in JSON, with its separator, over the smallest.
-MAX_PER_MIN = 17 / 10
+# What a float takes in JSON on average over a vector of length 1, separator included, over the fewest:
+# measured as 12.2 bytes for 384 dimensions, with 2% to spare.
+MEAN_PER_MIN = 12.5 / 10
 # The fewest bytes of one token, as in {"id":1,"text":"a","special":false,"start":null,"stop":null}.
 BYTES_PER_TOKEN = 60
 
@@ -93,13 +94,13 @@ def check_vectors_fit(request: EmbedRequest, dimensions: int, max_bytes: int) ->
     """Checks that the vectors of a request can fit a response of ``max_bytes``.
 
     Raises:
-        ResponseTooLargeError: with the number of texts that fit whatever their numbers are.
+        ResponseTooLargeError: with the number of texts that fit; the exact size is checked afterwards.
     """
     per_text = dimensions * sum(BYTES_PER_NUMBER[encoding] for encoding in request.encodings)
     if len(request.texts) <= int(max_bytes / per_text):
         return
     floats = "float" in request.encodings
-    fit = max(1, int(max_bytes / (per_text * (MAX_PER_MIN if floats else 1))))
+    fit = max(1, int(max_bytes / (per_text * (MEAN_PER_MIN if floats else 1))))
     cure = ", or ask for base64" if floats else ""
     raise ResponseTooLargeError(
         f"the vectors of {len(request.texts)} texts cannot fit an answer of {max_bytes} bytes: "

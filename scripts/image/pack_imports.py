@@ -9,17 +9,15 @@ later.
 from __future__ import annotations
 
 import ast
-import importlib
+import json
+import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-# Only what stands before this line is imported before the function's own start; all else can come from the
-# pack.
-BEFORE = frozenset(sys.modules)
 
 # What the function imports, as handler.py and the requests that follow do. ``http`` has to come first: it
 # sets how FastAPI's models are built.
@@ -35,7 +33,7 @@ ENTRY_POINTS = (
     "lambda_app.models.reranker",
     "tokenizers",
     "orjson",
-    "awslambdaric.bootstrap",
+    "awslambdaric.__main__",
 )
 # Modules that do nothing but attach docstrings to other modules' objects: packed empty, which saves 5 ms.
 DOCUMENTATION = frozenset({"numpy._core._add_newdocs", "numpy._core._add_newdocs_scalars"})
@@ -47,21 +45,39 @@ class PackError(Exception):
     """A module is not what the pack takes it for: a dependency's new version has changed it."""
 
 
-def packable() -> dict[str, tuple[CodeType, str, bool]]:
-    """Returns every module imported since the start that has Python source, with its code.
+# Run as the image's program runs: without ``site``, which imports modules of its own. Prints what was
+# imported beyond the interpreter's own modules, in that order, as JSON.
+LISTING = """
+import json, sys
+sys.path[:0] = [{root!r}]
+sys.path.append({packages!r})
+import importlib
+for name in {names!r}:
+    importlib.import_module(name)
+found = []
+for name, module in sys.modules.items():
+    spec = getattr(module, "__spec__", None)
+    if spec is not None and spec.name == name and str(spec.origin).endswith((".py", ".so")):
+        found.append((name, spec.origin, spec.submodule_search_locations is not None))
+print(json.dumps(found))
+"""
+
+
+def packable() -> dict[str, tuple[CodeType | None, str, bool]]:
+    """Returns every module that a start imports from a file, in the order of import, with its code.
 
     Raises:
         PackError: as :func:`lean`, or a module that is to be rewritten was not imported.
     """
-    modules = {}
-    for name, module in sorted(sys.modules.items()):
-        spec = getattr(module, "__spec__", None)
-        origin = str(getattr(spec, "origin", None))
-        if spec is None or spec.name != name or name in BEFORE or not origin.endswith(".py"):
-            continue
-        if name.partition(".")[0] in {"lambda_app", "scripts", "__main__"}:
-            continue
-        modules[name] = (lean(name, origin), origin, spec.submodule_search_locations is not None)
+    packages = sysconfig.get_path("purelib")
+    script = LISTING.format(root=str(ROOT), packages=packages, names=ENTRY_POINTS)
+    command = [sys.executable, "-I", "-S", "-B", "-c", script]
+    result = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    modules = {
+        name: (lean(name, origin) if origin.endswith(".py") else None, origin, is_package)
+        for name, origin, is_package in json.loads(result.stdout)
+        if name.partition(".")[0] != "lambda_app"
+    }
     if missing := sorted((DOCUMENTATION | TYPED_DICTS) - modules.keys()):
         raise PackError(
             f"{missing[0]} is not imported any more: take it off the list in {Path(__file__).name}"
@@ -152,8 +168,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print(f"usage: {sys.argv[0]} OUT", file=sys.stderr)
         return 2
-    for name in ENTRY_POINTS:
-        importlib.import_module(name)
+    sys.path.insert(0, str(ROOT))
     from lambda_app.coldstart.import_pack import write
 
     try:

@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from scripts.local.container_client import START_SECONDS, ContainerClient, ContainerError
 from scripts.local.rie import ensure_binary
+from scripts.processes import BOOT, runs_function
 
 __all__ = ["GID", "MEGABYTES_PER_CPU", "TMP", "UID", "Container", "ContainerError"]
 
@@ -154,7 +155,7 @@ class Container:
         """Process id, on the host, of the Python that runs the function; None while there is none."""
         for line in self._run("top", self.name, "-eo", "pid,args").splitlines()[1:]:
             pid, _, command = line.strip().partition(" ")
-            if "awslambdaric" in command and EMULATOR not in command:
+            if runs_function(command.split()):
                 return int(pid)
         return None
 
@@ -164,7 +165,7 @@ class Container:
             "import os, signal, pathlib\n"
             "for entry in pathlib.Path('/proc').iterdir():\n"
             "    if entry.name.isdigit() and int(entry.name) not in (1, os.getpid()):\n"
-            "        if b'awslambdaric' in (entry / 'cmdline').read_bytes():\n"
+            f"        if b'{BOOT}' in (entry / 'cmdline').read_bytes():\n"
             "            os.kill(int(entry.name), signal.SIGKILL)\n"
         )
         self.execute(script)

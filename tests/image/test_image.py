@@ -48,7 +48,9 @@ def test_labels_entry_point_and_user(docker: str, image: str) -> None:
     assert config["Labels"]["org.opencontainers.image.version"]
     assert config["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
     assert config["User"] == ""
-    assert config["Entrypoint"] == ["/opt/venv/bin/python", "-m", "awslambdaric"]
+    boot = "/var/task/lambda_app/coldstart/boot.pyc"
+    python = ["/opt/venv/bin/python", "-I", "-S", "-B", boot]
+    assert config["Entrypoint"] == ["/var/task/launcher", *python]
     assert config["Cmd"] == ["lambda_app.handler.handler"]
     assert "ORT_DISABLE_TELEMETRY=1" in config["Env"]
 
@@ -250,8 +252,8 @@ def test_after_a_kill_the_next_start_serves(container: Container) -> None:
 EAT = """
 import pathlib
 for entry in pathlib.Path("/proc").iterdir():
-    if entry.name.isdigit() and b"awslambdaric\\0lambda_app" in (entry / "cmdline").read_bytes():
-        if b"aws-lambda-rie" not in (entry / "cmdline").read_bytes():
+    if entry.name.isdigit() and (entry / "cmdline").read_bytes().startswith(b"/opt/venv/bin/python"):
+        if b"boot.pyc" in (entry / "cmdline").read_bytes():
             (entry / "oom_score_adj").write_text("1000")
 blocks = []
 for _ in range(64):

@@ -123,6 +123,8 @@ def test_the_build_stage_has_every_module_that_a_bundle_needs() -> None:
                 if name not in needed:
                     needed.add(name)
                     waiting.append(path)
+                    # Importing a module imports its package.
+                    needed.add(path.with_name("__init__.py").relative_to(ROOT / "lambda_app").as_posix())
     assert copied == {name for name in needed if not name.startswith("models/")}
     assert "COPY lambda_app/models lambda_app/models" in stage
 

@@ -57,6 +57,7 @@ OWNERS = {
     "tokenizers": {"lambda_app.models.tokenizer.huggingface"},
     "marisa_trie": {"lambda_app.models.tokenizer.vocabulary"},
     "snapshot_restore_py": {"lambda_app.coldstart.snapshot"},
+    "awslambdaric": {"lambda_app.coldstart.boot"},
     "boto3": {"lambda_app.bundle.fetch_s3"},
     "botocore": {"lambda_app.bundle.fetch_s3"},
     "s3transfer": {"lambda_app.bundle.fetch_s3"},
@@ -160,7 +161,8 @@ def holds_tests(name: str) -> bool:
 @pytest.mark.parametrize("name", sorted(trees("lambda_app")))
 def test_each_library_has_one_owner(name: str) -> None:
     foreign = {target.partition(".")[0] for target in imports(trees("lambda_app")[name])}
-    foreign -= {"lambda_app", "numpy"} | sys.stdlib_module_names
+    # _sha2 is of the standard library since Python 3.12.
+    foreign -= {"lambda_app", "numpy", "_sha2"} | sys.stdlib_module_names
     assert {library for library in foreign if name not in OWNERS.get(library, ())} == set()
 
 

@@ -18,8 +18,13 @@ with lazy_modules(
     "fastapi.openapi.models",
     "fastapi.security.base",
     "fastapi.security.oauth2",
+    "hashlib",
+    "importlib.metadata",
     "opentelemetry._logs",
     "opentelemetry.metrics",
+    "secrets",
+    "ssl",
+    "tempfile",
 ):
     from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException

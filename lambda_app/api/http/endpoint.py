@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from lambda_app.api.http import gateway
 from lambda_app.api.response_size import check_size
+from lambda_app.coldstart.lazy_modules import lazy_modules
 from lambda_app.invocation import Invocation, Result
 from lambda_app.service.service import Service
 
@@ -41,7 +42,9 @@ class HttpEndpoint:
         """
         if self._adapter is None:
             with self._clock.phase("app"):
-                from mangum import Mangum
+                # OpenSSL is two libraries of 6 MB, for connections that nothing here opens.
+                with lazy_modules("asyncio.sslproto", "ssl"):
+                    from mangum import Mangum
 
                 # Mangum logs each request's path, which is the caller's text.
                 logging.getLogger("mangum").setLevel(logging.ERROR)

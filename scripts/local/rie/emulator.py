@@ -17,7 +17,7 @@ from typing import IO, Any, Self
 
 from scripts.local.rie.binary import EmulatorError, ensure_binary
 from scripts.paths import ROOT
-from scripts.processes import LOOPBACK, command_line, end_session, free_ports, session_members
+from scripts.processes import LOOPBACK, command_line, end_session, free_ports, runs_function, session_members
 
 PATH = "/2015-03-31/functions/function/invocations"
 HANDLER = "lambda_app.handler.handler"
@@ -145,7 +145,7 @@ class Emulator:
         """Process id of the Python that runs the function; None before the first invocation."""
         for pid in self.session_pids():
             arguments = command_line(pid)
-            if arguments and Path(arguments[0]).name.startswith("python") and "awslambdaric" in arguments:
+            if runs_function(arguments):
                 return pid
         return None
 

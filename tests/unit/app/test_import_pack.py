@@ -63,7 +63,9 @@ def test_modules_come_from_the_pack_and_know_their_files(pack: Path) -> None:
     assert found["app"] == "FastAPI"
 
 
-@pytest.mark.parametrize("content", [None, b"", b"import-pack-1\n", b"import-pack-1\nXXXX" + b"\0" * 100])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"import-pack-2\n", b"import-pack-2\nXXXX" + b"\0" * 100, import_pack.HEADER]
+)
 def test_what_is_no_pack_is_left_alone(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "imports.pack"
     if content is not None:
@@ -168,10 +170,10 @@ def test_rewritten_modules_hold_nothing_else(
 def test_a_rewritten_module_that_is_gone_fails(listed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from scripts.image import pack_imports
 
-    monkeypatch.setattr(pack_imports, "BEFORE", frozenset(sys.modules))
+    monkeypatch.setattr(pack_imports, "ENTRY_POINTS", ("mangum.types",))
     monkeypatch.setattr(pack_imports, "DOCUMENTATION", frozenset())
     monkeypatch.setattr(pack_imports, "TYPED_DICTS", frozenset())
-    assert pack_imports.packable() == {}
+    assert "mangum.types" in pack_imports.packable()
     monkeypatch.setattr(pack_imports, listed, frozenset({"gone.module"}))
     with pytest.raises(pack_imports.PackError, match=r"gone\.module is not imported"):
         pack_imports.packable()

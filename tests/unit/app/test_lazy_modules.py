@@ -143,7 +143,9 @@ print(json.dumps({
 
 def test_every_lazy_module_is_still_imported_and_has_what_is_taken() -> None:
     assert LAZY
-    assert run(USED) == {"taken": sorted(LAZY), "missing": []}
+    # Before Python 3.12 its own SHA-256 is reached through hashlib, which is then there already.
+    imported = {"hashlib"} if sys.version_info < (3, 12) else set()
+    assert run(USED) == {"taken": sorted(set(LAZY) - imported), "missing": []}
 
 
 def run(script: str) -> Any:

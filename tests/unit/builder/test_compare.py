@@ -174,7 +174,7 @@ def test_a_bundle_is_never_touched(tiny_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="holds a bundle"):
         compare.check_place(tiny_bundle.directory)
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="no directory"):
+    with pytest.raises(OutputError, match="is not a directory"):
         compare.check_place(tmp_path / "file")
 
 
