@@ -36,7 +36,8 @@ class SourceError(BuildError):
     """A model's files could not be had, or are not what they should be.
 
     Codes: ``source_not_found``, ``revision_not_found``, ``revision_not_pinned``, ``file_not_found``,
-    ``access_denied``, ``hub_unreachable``, ``offline``, ``download_failed``, ``source_damaged``.
+    ``access_denied``, ``hub_unreachable``, ``offline``, ``download_failed``, ``source_damaged``,
+    ``unsupported_layout``.
     """
 
     code = "source_failed"

@@ -16,6 +16,7 @@ class Family:
     offset_positions: bool = False
     hidden_size: str = "hidden_size"
     heads: str = "num_attention_heads"
+    layers: str = "num_hidden_layers"
 
 
 # By config.json's model_type. tests/unit/builder/test_families.py compares each with sentence-transformers.
@@ -25,6 +26,6 @@ FAMILIES: Mapping[str, Family] = {
     "xlm-roberta": Family(offset_positions=True),
     "camembert": Family(offset_positions=True),
     "mpnet": Family(offset_positions=True),
-    "distilbert": Family(hidden_size="dim", heads="n_heads"),
+    "distilbert": Family(hidden_size="dim", heads="n_heads", layers="n_layers"),
     "modernbert": Family(),
 }

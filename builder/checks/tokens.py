@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import tokenizers
 from tokenizers import Tokenizer
 
 from builder.checks.families import FAMILIES
@@ -69,4 +70,9 @@ def read_tokenizer(files: ModelFiles, name: str) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(files.directory / TOKENIZER))
     except Exception as error:  # the library raises nothing more specific
-        raise SourceError(f"{TOKENIZER} of {name} cannot be read: {error}", code="source_damaged") from error
+        raise SourceError(
+            f"{TOKENIZER} of {name} cannot be read by tokenizers {tokenizers.__version__}: it is damaged, or "
+            "of a newer format; save it again with AutoTokenizer of the transformers that "
+            f"requirements/build.txt names ({str(error)[:200]})",
+            code="source_damaged",
+        ) from error

