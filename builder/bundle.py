@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,9 @@ from lambda_app.bundle import MANIFEST, SCHEMA_VERSION, BundleFile, ModelInfo, c
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
 _FULL_BYTES = 1 << 20
+_ATTEMPTS = 5
+# All that a bundle's directory holds. What has more is somebody's.
+_ENTRIES = frozenset({MANIFEST, "embedding", "reranker"})
 
 
 @contextlib.contextmanager
@@ -34,32 +40,66 @@ def staged(out: Path) -> Iterator[Path]:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _remove_remains(out)
-        stage = out.with_name(f".{out.name}.building-{os.getpid()}")
-        stage.mkdir()
+        stage, lock = _make_stage(out)
     except OSError as error:
         raise OutputError(f"cannot write to {out.parent}: {error.strerror}") from error
     try:
         yield stage
+        # Something may have appeared there meanwhile.
+        check_place(out)
         _swap(stage, out)
+        if not _is_ours(stage):
+            raise OutputError(f"{out} was replaced by something during the build, which is now in {stage}")
     except Exception as error:
         # Libraries that write from C++ report a full disk in words of their own.
-        if shutil.disk_usage(stage).free < _FULL_BYTES:
+        if shutil.disk_usage(out.parent).free < _FULL_BYTES:
             raise OutputError(
                 f"the disk is full: {out.parent} has no space for the build", code="disk_full"
             ) from error
         raise
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        if _is_ours(stage, lock):
+            shutil.rmtree(stage, ignore_errors=True)
+        os.close(lock)
 
 
 def check_place(out: Path) -> None:
     """Checks that a bundle may be put there; called before the first long step, too.
 
     Raises:
-        OutputError: ``out`` is something other than a bundle or an empty directory.
+        OutputError: ``out`` is a link, or something other than a bundle or an empty directory.
     """
-    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
+    if out.is_symlink():
+        raise OutputError(f"{out} is a link: name the directory itself with --out")
+    if not _is_ours(out):
         raise OutputError(f"{out} exists and is not a bundle: name another with --out, or remove it")
+
+
+def _is_ours(path: Path, lock: int | None = None) -> bool:
+    """Whether nothing is there, an empty directory or a bundle; or the stage whose lock is given."""
+    if not os.path.lexists(path):
+        return True
+    if path.is_symlink() or not path.is_dir():
+        return False
+    if lock is not None and os.path.samestat(os.fstat(lock), path.stat()):
+        return True
+    names = {entry.name for entry in path.iterdir()}
+    return not names or (MANIFEST in names and names <= _ENTRIES)
+
+
+def _make_stage(out: Path) -> tuple[Path, int]:
+    """Makes a directory under a lock. A process id would not do: containers count their own."""
+    for _ in range(_ATTEMPTS):
+        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.building-", dir=out.parent))
+        stage.chmod(0o755)
+        lock = os.open(stage, os.O_RDONLY | os.O_DIRECTORY)
+        with contextlib.suppress(OSError):  # some network file systems lock no directories
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another build may have taken it for a remainder before it was locked.
+        if stage.is_dir():
+            return stage, lock
+        os.close(lock)
+    raise OSError(errno.EBUSY, "another build removes its directories")
 
 
 def _swap(stage: Path, out: Path) -> None:
@@ -85,20 +125,18 @@ def _swap(stage: Path, out: Path) -> None:
 
 
 def _remove_remains(out: Path) -> None:
+    """Removes what builds that were killed left: directories that nobody holds the lock of."""
     for path in out.parent.glob(f".{out.name}.building-*"):
-        pid = path.name.rsplit("building-", 1)[-1].removesuffix("-old")
-        if not (pid.isdigit() and _alive(int(pid))):
+        if path.is_symlink() or not path.is_dir():
+            continue
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid != os.getpid()
+        except OSError:
+            continue  # it is built in, by whatever process
+        finally:
+            os.close(lock)
 
 
 def list_files(root: Path, role: str) -> tuple[BundleFile, ...]:
