@@ -48,7 +48,7 @@ class ModelMismatchError(BuildError):
 
     Codes: ``pooling_mismatch``, ``prompts_mismatch``, ``max_tokens_mismatch``, ``activation_mismatch``,
     ``dimensions_mismatch``, ``wrong_task``, ``remote_code``, ``pickled_weights``, ``vocabulary_mismatch``,
-    ``unsupported_model``.
+    ``tokenizer_mismatch``, ``unsupported_model``.
     """
 
     code = "model_mismatch"
