@@ -88,7 +88,8 @@ class Watch:
         try:
             for line in lines:
                 place, _, offset, _, _, *path = line.split(maxsplit=5)
-                if path and in_image(path[0]):
+                # Where a CPU is emulated, the emulator is mapped too, which the image does not have.
+                if path and in_image(path[0]) and os.path.isfile(path[0]):
                     start, end = (int(number, 16) // PAGE for number in place.split("-"))
                     flags = memoryview(os.pread(table, (end - start) * 8, start * 8)).cast("Q")
                     first = int(offset, 16) // PAGE
