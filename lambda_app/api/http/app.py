@@ -116,7 +116,9 @@ def _page(route: Route) -> Any:
     async def endpoint(request: Request) -> Response:
         try:
             render = load(route)
-            content, headers = render(request.scope["aws.event"], request.url.path, **request.path_params)
+            content, headers = render(
+                request.scope["aws.event"], request.scope["path"], **request.path_params
+            )
             if route.path == "/openapi.json" and hasattr(request.app.state, "document"):
                 from lambda_app.api.http.routers import merge
 
@@ -142,7 +144,7 @@ def _error(error: Exception, request: Request, *, status: int | None = None) -> 
     from lambda_app.api.http.error_responses import failure
 
     invocation = _invocation(request)
-    failed = failure(error, request.url.path, invocation.request_id, status=status)
+    failed = failure(error, request.scope["path"], invocation.request_id, status=status)
     if failed.status == 500:
         invocation.log_fault(error)
     return _json(failed.body, failed.status, failed.headers)

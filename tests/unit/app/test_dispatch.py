@@ -225,6 +225,22 @@ def test_odd_headers_do_not_matter(headers: dict[str, str]) -> None:
     assert call(http_v2("/health", headers=headers))["statusCode"] == 200
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [{"host": "["}, {"host": "[secret]"}, {"x-forwarded-proto": "https, http"}, {"host": "a b"}],
+)
+@pytest.mark.parametrize(("path", "status"), [("/none", 404), ("/v2/embed", 400), ("/docs", 200)])
+def test_odd_headers_change_no_error_and_no_page(
+    headers: dict[str, str], path: str, status: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    event = http_v2(path, None if path == "/docs" else "[]", headers=headers)
+    answer = call(event)
+    assert answer["statusCode"] == status
+    written = answer["body"] + "".join(capfd.readouterr())
+    assert "secret" not in written
+    assert "Traceback" not in written
+
+
 def test_bad_base64_is_a_400() -> None:
     event = http_v2("/v1/embeddings", "!!!") | {"isBase64Encoded": True}
     answer = call(event)
