@@ -15,8 +15,11 @@ from conftest import BEST, PASSAGES, QUERY, URL
 PAGE = Path(os.environ["CLIENTS_PAGE"]).read_text(encoding="utf-8")
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ADDRESS = "http://localhost:8000"
-# The page begins with the texts that every snippet uses.
-TEXTS, *SNIPPETS = FENCE.findall(PAGE)
+# The page begins with the texts that every snippet uses, and ends with code for the function itself, which
+# the own tests of the function run.
+OWN_ROUTES = "## Your own routes"
+assert OWN_ROUTES in PAGE
+TEXTS, *SNIPPETS = FENCE.findall(PAGE.partition(OWN_ROUTES)[0])
 CLIENTS = [
     *("openai", "cohere", "voyageai", "huggingface_hub", "langchain_openai", "langchain_cohere"),
     *("llama_index.embeddings.openai_like", "llama_index.embeddings.text_embeddings_inference"),
