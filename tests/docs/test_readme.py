@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from lambda_app.api.routes import ROUTES
 from lambda_app.limits import ALB_RESPONSE_BYTES, LAMBDA_RESPONSE_BYTES, Limits
 from scripts.local.rie import Emulator
 from scripts.paths import ROOT
@@ -30,6 +32,13 @@ def server(minilm: Path) -> Iterator[str]:
     """Address of the function as ``make serve`` runs it."""
     with local_server(minilm) as address:
         yield address
+
+
+def test_the_table_of_routes_is_that_of_the_application() -> None:
+    listed = set(re.findall(r"`(GET|POST) (/[^` ]*)`", read_page(PAGE).partition("| API | routes |")[2]))
+    served = {(route.method, route.path.replace("{name:path}", "{model}")) for route in ROUTES}
+    # The files of /docs are not for people to ask for.
+    assert listed == served - {("GET", "/docs/{name}")}
 
 
 def test_every_shell_line_has_its_test() -> None:

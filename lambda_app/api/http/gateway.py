@@ -25,7 +25,6 @@ def is_http(event: Any) -> bool:
 
 def is_load_balancer(event: Mapping[str, Any]) -> bool:
     """Returns whether an Application Load Balancer sent the event."""
-    """Whether an HTTP event comes from an Application Load Balancer."""
     return "elb" in event["requestContext"]
 
 
