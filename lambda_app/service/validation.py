@@ -45,13 +45,21 @@ def check_texts(texts: Sequence[str], field: str, max_texts: int, limits: Limits
         raise LimitError(
             f"{field} holds {len(texts)} texts, at most {max_texts} fit one request", param=field
         )
-    total = sum(map(len, texts))
-    if total > limits.total_characters:
-        raise LimitError(
-            f"{field} holds {total} characters, {limits.total_characters} fit one request", param=field
-        )
+    check_total(sum(map(len, texts)), field, limits)
     for index, text in enumerate(texts):
         check_text(text, field if max_texts == 1 else f"{field}[{index}]", limits)
+
+
+def check_total(characters: int, field: str, limits: Limits) -> None:
+    """Checks the characters of all texts together; also before texts are joined of parts.
+
+    Raises:
+        LimitError: there are too many.
+    """
+    if characters > limits.total_characters:
+        raise LimitError(
+            f"{field} holds {characters} characters, {limits.total_characters} fit one request", param=field
+        )
 
 
 def check_text(text: str, where: str, limits: Limits) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ import pytest
 from lambda_app import __version__
 from lambda_app.api.http.error_responses import FORMATS
 from lambda_app.api.parsing.vectors import encode_vectors
+from lambda_app.api.providers.cohere.rerank import RerankV1Request
 from lambda_app.api.routes import POSTS
 from lambda_app.dispatch import Dispatcher
-from lambda_app.errors import InferenceError, ModelUnavailableError
+from lambda_app.errors import InferenceError, LimitError, ModelUnavailableError
 from lambda_app.limits import Limits
 from tests.support.fakes import (
     ERROR_BYTES,
@@ -175,6 +177,24 @@ def test_rank_fields() -> None:
     assert answer["results"][0]["document"] == {"text": "ab\nc"}
     assert ask("/v1/rerank", body | {"documents": ["ab"]}, 400)["error"]["param"] == "documents"
     assert ask("/v1/rerank", body | {"documents": [{"title": 1}]}, 400)["error"]["param"] == "documents[0]"
+
+
+def test_a_rank_field_counts_once() -> None:
+    body = {"query": "abc", "documents": [{"t": "ab"}], "return_documents": True}
+    answer = ask("/v1/rerank", body | {"rank_fields": ["t"] * 1_000})
+    assert answer["results"][0]["document"] == {"text": "ab"}
+
+
+def test_documents_that_are_too_long_together_are_not_joined() -> None:
+    shared = "x" * 100_000
+    names = [f"field{number}" for number in range(200)]
+    documents = [dict.fromkeys(names, shared)] * 10
+    tracemalloc.start()
+    with pytest.raises(LimitError, match="documents holds 200000000 characters"):
+        RerankV1Request({"query": "q", "documents": documents, "rank_fields": names}, Limits())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2_000_000
 
 
 def test_what_is_cut_of_a_document_is_told() -> None:

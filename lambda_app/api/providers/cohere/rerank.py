@@ -26,6 +26,7 @@ from lambda_app.api.providers.cohere.meta import meta
 from lambda_app.errors import FieldError
 from lambda_app.limits import Limits
 from lambda_app.service.types import RerankRequest
+from lambda_app.service.validation import check_total
 
 if TYPE_CHECKING:
     from lambda_app.invocation import Invocation
@@ -34,12 +35,12 @@ if TYPE_CHECKING:
 
 
 class RankFields(Field[list[str]]):
-    """A name or a list of names; read as a list, empty where it is absent."""
+    """A name or a list of names; read as a list, each name once, empty where it is absent."""
 
     def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> list[str]:
         if body.get(name) is None:
             return []
-        return fields.texts(body, name, max_items=limits.rerank_documents)
+        return list(dict.fromkeys(fields.texts(body, name, max_items=limits.rerank_documents)))
 
     def schemas(self, refer: Refer) -> list[Schema]:
         return [{"type": "string"}, {"items": {"type": "string"}, "type": "array"}]
@@ -56,10 +57,13 @@ class Documents(Texts):
         if not (isinstance(documents, list) and all(isinstance(document, dict) for document in documents)):
             raise FieldError(f"{name} must be a list of objects where rank_fields is given", param=name)
         # One more than fits is enough for the service to refuse the request.
-        return [
-            _joined(document, names, f"{name}[{index}]")
+        parts = [
+            _parts(document, names, f"{name}[{index}]")
             for index, document in enumerate(documents[: self.max_items(limits) + 1])
         ]
+        # Before anything is joined, so that what is too long takes no memory.
+        check_total(sum(len(part) for texts in parts for part in texts), name, limits)
+        return ["\n".join(texts) for texts in parts]
 
     def schemas(self, refer: Refer) -> list[Schema]:
         whole = {"additionalProperties": True, "type": "object"}
@@ -146,11 +150,11 @@ def rerank_v2(service: Service, body: Any, invocation: Invocation) -> tuple[dict
     return response, result.fingerprint
 
 
-def _joined(document: Mapping[str, Any], names: Sequence[str], where: str) -> str:
+def _parts(document: Mapping[str, Any], names: Sequence[str], where: str) -> list[str]:
     values = [document[name] for name in names if name in document]
     if not all(isinstance(value, str) for value in values):
         raise FieldError(f"the rank_fields of {where} must be strings", param=where)
-    return "\n".join(values)
+    return values
 
 
 def _results(request: RerankV2Request, result: RerankResult) -> list[dict[str, Any]]:
