@@ -13,6 +13,8 @@ from lambda_app.errors import ResponseTooLargeError
 SLACK = 0.002
 # The fields of a response that hold one entry for each item.
 ROWS = ("embeddings", "results", "answers")
+# The fields whose size is computed; all others are written to be measured.
+LARGE = frozenset({"embeddings", "answers", "body"})
 
 
 def check_size(answer: Any, limit: int, items: int) -> None:
@@ -23,7 +25,7 @@ def check_size(answer: Any, limit: int, items: int) -> None:
     Raises:
         ResponseTooLargeError: with the number of items that fit, of the ``items`` that were sent.
     """
-    if _rough_size(answer) <= limit:
+    if size_bound(answer) <= limit:
         return
     size = len(json.dumps(answer))
     if size <= limit:
@@ -36,22 +38,24 @@ def check_size(answer: Any, limit: int, items: int) -> None:
     )
 
 
-def _rough_size(answer: Any) -> int:
-    """Returns an upper bound of the response's size as JSON, without writing it."""
+def size_bound(answer: Any) -> int:
+    """Returns an upper bound of the response's size as JSON, without writing what may be large in it."""
     if isinstance(answer, list):
-        return sum(map(_rough_size, answer))
+        return sum(size_bound(item) + 2 for item in answer) + 2
+    size = len(json.dumps({name: value for name, value in answer.items() if name not in LARGE})) + 64
     if "body" in answer:
         # Every character of the body might be escaped, in the worst case to two surrogates of six bytes.
-        body = answer["body"]
-        return len(body) * (2 if body.isascii() else 12) + 16_384
+        size += len(answer["body"]) * (2 if answer["body"].isascii() else 12)
     if "answers" in answer:
-        return _rough_size(answer["answers"]) + 16_384
-    vectors = answer.get("embeddings") or [""]
-    longest = max((len(vectors[0] or ""), len(vectors[-1] or "")))
-    per_vector = longest * (1 if any(isinstance(vector, str) for vector in (vectors[0], vectors[-1])) else 26)
-    # Errors of single items are bounded; rerank results and info are far below any limit.
-    rest = len(answer.get("truncated", ())) * 8 + len(answer.get("errors", ())) * 512
-    return len(vectors) * (per_vector + 4) + rest + 262_144
+        size += size_bound(answer["answers"])
+    return size + sum(map(_vector_bound, answer.get("embeddings", ())))
+
+
+def _vector_bound(vector: str | list[float] | None) -> int:
+    """Returns an upper bound of a vector's size: base64, numbers with what separates them, or null."""
+    if vector is None:
+        return 6
+    return len(vector) * (1 if isinstance(vector, str) else 26) + 4
 
 
 def _fitting(answer: Any, size: int, limit: int, items: int) -> int:

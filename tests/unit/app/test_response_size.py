@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from lambda_app.api.response_size import check_size, size_bound
+from lambda_app.errors import ResponseTooLargeError
 from lambda_app.limits import ALB_RESPONSE_BYTES, LAMBDA_RESPONSE_BYTES, Limits
 from tests.support.fakes import ERROR_BYTES, Context, fake_dispatcher, http_v2
 
@@ -79,3 +81,27 @@ def test_one_byte_around_the_limit(name: str, filler: str) -> None:
     assert status == 413
     assert size < ERROR_BYTES
     assert body["error"]["code"] == "response_too_large"
+
+
+VECTOR = [-0.023189854] * 384
+ANSWERS: dict[str, Any] = {
+    "nothing at either end": {"embeddings": [None, *[VECTOR] * 100, None]},
+    "one vector that is longer": {"embeddings": [[1.0], VECTOR, [1.0]]},
+    "base64 in between": {"embeddings": [None, "x" * 2_048, None]},
+    "long errors": {"embeddings": [[1.0]], "errors": [{"message": "é" * 4_000}]},
+    "results": {"results": [{"index": index, "score": 1 / 3} for index in range(1_000)]},
+    "a list": [{"answers": [{"embeddings": [VECTOR]}] * 3}, {"ok": True}],
+    "headers": {"statusCode": 200, "body": "", "headers": {"x": '"' * 50_000}},
+    "a body": {"statusCode": 200, "body": "\U0001f600" * 1_000, "headers": {}},
+    "the longest floats": {"embeddings": [[-2.2250738585072014e-308] * 10]},
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_the_bound_is_one(name: str) -> None:
+    answer = ANSWERS[name]
+    size = len(json.dumps(answer))
+    assert size_bound(answer) >= size
+    check_size(answer, size, 1)
+    with pytest.raises(ResponseTooLargeError, match=f"{size} bytes"):
+        check_size(answer, size - 1, 1)
