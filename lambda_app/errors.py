@@ -59,15 +59,19 @@ class LimitError(RequestError):
 class ResponseTooLargeError(LimitError):
     """The response is larger than the caller can receive.
 
-    ``fit`` is the number of items whose response is not, where that is known.
+    ``fit`` is the number of items whose response is not, where that is known; ``size`` the bytes that the
+    response has at least.
     """
 
     code = "response_too_large"
 
-    def __init__(self, message: str, *, param: str | None = None, fit: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, param: str | None = None, fit: int | None = None, size: int = 0
+    ) -> None:
         """Takes a message for the caller, and the number of items that fit."""
         super().__init__(message, param=param)
         self.fit = fit
+        self.size = size
 
 
 class UnsupportedEventError(RequestError):

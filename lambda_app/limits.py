@@ -23,10 +23,14 @@ REPACK_MEMORY_MB = 1_024
 
 
 class Limits(NamedTuple):
-    """The largest request. Counts are items; lengths are Unicode characters."""
+    """The largest request. Counts are items; lengths are Unicode characters.
+
+    ``events`` are those of one list or of one batch of SQS messages, of which AWS sends 10,000 at most.
+    """
 
     embed_texts: int = 2_048
     rerank_documents: int = 1_000
+    events: int = 10_000
     text_characters: int = 200_000
     total_characters: int = 4_000_000
     response_bytes: int = LAMBDA_RESPONSE_BYTES

@@ -35,6 +35,7 @@ def check_size(answer: Any, limit: int, items: int) -> None:
         f"the answer has {size} bytes, {limit} fit: send at most {fit} of these {items} items at a "
         f"time{', or ask for base64' if _has_floats(answer) else ''}",
         fit=fit,
+        size=size,
     )
 
 

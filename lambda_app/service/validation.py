@@ -115,6 +115,7 @@ def check_vectors_fit(request: EmbedRequest, dimensions: int, max_bytes: int) ->
         f"send at most {fit}{cure}",
         param=request.field,
         fit=fit,
+        size=int(len(request.texts) * per_text),
     )
 
 

@@ -8,14 +8,22 @@ https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-batching-concu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lambda_app.api.events import direct
+from lambda_app.api.events.collect import Responses
 from lambda_app.api.events.sqs_message import is_message, message_event, message_id
 from lambda_app.api.parsing import fields
 from lambda_app.api.response_size import check_size
-from lambda_app.errors import DeadlineError, FieldError, LambdaAppError, LimitError, RequestError
+from lambda_app.errors import (
+    DeadlineError,
+    FieldError,
+    LambdaAppError,
+    LimitError,
+    RequestError,
+    ResponseTooLargeError,
+)
 from lambda_app.invocation import Invocation, Result
 from lambda_app.limits import Limits
 from lambda_app.service.service import Service
@@ -24,6 +32,8 @@ from lambda_app.text import encodable
 
 # The longest name that a caller may give to an item.
 ID_CHARACTERS = 256
+# More than any event has, as the fields of BatchInput are copied for each item.
+SHARED_FIELDS = 32
 
 
 def matches(event: Any) -> bool:
@@ -41,32 +51,37 @@ def answer(service: Service, event: Any, invocation: Invocation) -> Result:
         DeadlineError: time ran out.
     """
     if isinstance(event, list):
-        responses = answer_list(service, event, invocation)
-        check_size(responses, invocation.response_bytes, len(event))
-        return Result(responses)
+        return Result(answer_list(service, event, invocation))
     fields.reject_unknown(event, ("BatchInput", "Items"))
     shared = {} if event.get("BatchInput") is None else fields.json_object(event["BatchInput"], "BatchInput")
     items = event["Items"]
     if not isinstance(items, list) or not items:
         raise FieldError("Items must be a list with at least one item", param="Items")
     invocation = invocation.with_response_limit(fields.optional_integer(shared, "max_response_bytes"))
-    response = answer_items(service, shared, items, invocation)
-    check_size(response, invocation.response_bytes, len(items))
-    return Result(response)
+    return Result(answer_items(service, shared, items, invocation))
 
 
 def answer_list(service: Service, events: Sequence[Any], invocation: Invocation) -> list[dict[str, Any]]:
-    """Returns one response for each event of a list, in their order."""
-    return [
-        {"messageId": message_id(event)} | _answer_message(service, event, invocation)
-        if is_message(event)
-        else answer_one(service, event, invocation)
-        for event in events
-    ]
+    """Returns one response for each event of a list, in their order.
+
+    Raises:
+        LimitError: there are too many events, or their responses do not fit together.
+    """
+    if len(events) > service.limits.events:
+        raise LimitError(
+            f"the list holds {len(events)} events, at most {service.limits.events} fit one invocation"
+        )
+    return _answer_each(service, events, invocation, envelope=len("[]"), total=len(events))
 
 
-def answer_one(service: Service, event: Any, invocation: Invocation) -> dict[str, Any]:
-    """Returns the response to one direct event among others, or its error, with the event's ``id`` if any."""
+def answer_one(
+    service: Service, event: Any, invocation: Invocation, free_bytes: int | None = None
+) -> dict[str, Any]:
+    """Returns the response to one direct event among others, or its error, with the event's ``id`` if any.
+
+    Raises:
+        ResponseTooLargeError: the response would fit by itself, and not ``free_bytes``.
+    """
     named: dict[str, Any] = {}
     try:
         if not direct.matches(event):
@@ -76,9 +91,17 @@ def answer_one(service: Service, event: Any, invocation: Invocation) -> dict[str
         if event.get("id") is not None:
             named = {"id": _checked_id(event["id"])}
         request = {name: value for name, value in event.items() if name != "id"}
-        return named | direct.run(service, request, direct.limited(request, invocation))
+        invocation = direct.limited(request, invocation)
+        limited = invocation.with_response_limit(free_bytes)
+        response = named | direct.run(service, request, limited)
+        rows = response.get("embeddings") or response.get("results") or ()
+        check_size(response, limited.response_bytes, len(rows))
     except (RequestError, DeadlineError) as error:
+        if isinstance(error, ResponseTooLargeError) and error.size <= invocation.response_bytes:
+            raise
         return named | direct.error_object(error)
+    else:
+        return response
 
 
 def answer_items(
@@ -100,17 +123,56 @@ def answer_items(
         texts = _Texts(limits, items)
         response = direct.run(service, {**shared, "texts": texts.good}, invocation)
         response["embeddings"] = texts.spread(response["embeddings"])
-        return response | {"truncated": texts.places(response["truncated"]), "errors": texts.errors}
+        return _checked(response, texts, len(items), invocation)
     if shared.get("action") == "rerank" and "query" in shared and "documents" not in shared:
         _check_count(items, limits.rerank_documents)
         texts = _Texts(limits, items)
         response = direct.run(service, {**shared, "documents": texts.good}, invocation)
         for result in response["results"]:
             result["index"] = texts.indices[result["index"]]
-        return response | {"truncated": texts.places(response["truncated"]), "errors": texts.errors}
+        return _checked(response, texts, len(items), invocation)
     _check_count(items, limits.embed_texts)
-    merged = [{**shared, **item} if isinstance(item, dict) else item for item in items]
-    return {"answers": [answer_one(service, item, invocation) for item in merged]}
+    if len(shared) > SHARED_FIELDS:
+        raise LimitError(f"BatchInput has {len(shared)} fields, which no event has", param="BatchInput")
+    # One at a time: each holds all that is shared.
+    merged = ({**shared, **item} if isinstance(item, dict) else item for item in items)
+    envelope = len('{"answers": []}')
+    return {"answers": _answer_each(service, merged, invocation, envelope=envelope, total=len(items))}
+
+
+def _answer_each(
+    service: Service, events: Iterable[Any], invocation: Invocation, *, envelope: int, total: int
+) -> list[dict[str, Any]]:
+    responses = Responses(invocation, total, envelope)
+    for event in events:
+        response = responses.late()
+        while response is None:
+            try:
+                response = _answer_any(service, event, responses.invocation, responses.free_bytes)
+            except ResponseTooLargeError:
+                if not responses.measure():
+                    raise responses.full() from None
+        responses.add(response)
+    return responses.all
+
+
+def _answer_any(service: Service, event: Any, invocation: Invocation, free_bytes: int) -> dict[str, Any]:
+    """Returns the response to a direct event, or to a message that holds one."""
+    if not is_message(event):
+        return answer_one(service, event, invocation, free_bytes)
+    named = {"messageId": message_id(event)}
+    try:
+        event = message_event(event)
+    except RequestError as error:
+        return named | direct.error_object(error)
+    return named | answer_one(service, event, invocation, free_bytes)
+
+
+def _checked(response: dict[str, Any], texts: _Texts, items: int, invocation: Invocation) -> dict[str, Any]:
+    """Returns the response to one request over all items, with the places and errors of single ones."""
+    response |= {"truncated": texts.places(response["truncated"]), "errors": texts.errors}
+    check_size(response, invocation.response_bytes, items)
+    return response
 
 
 class _Texts:
@@ -146,14 +208,6 @@ class _Texts:
     def places(self, indices: Sequence[int]) -> list[int]:
         """Returns places among the good texts as places among the items."""
         return [self.indices[index] for index in indices]
-
-
-def _answer_message(service: Service, record: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
-    try:
-        event = message_event(record)
-    except RequestError as error:
-        return direct.error_object(error)
-    return answer_one(service, event, invocation)
 
 
 def _check_count(items: Sequence[Any], max_items: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lambda_app.api.events import sqs
 from lambda_app.errors import ConfigurationError
 from scripts.paths import ROOT
 from tests.support.fakes import Context, FakeEmbedder, fake_dispatcher
@@ -77,7 +79,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 def with_sink(**environ: str) -> Any:
-    return fake_dispatcher({"LOG_LEVEL": "ERROR", "RESULT_SINK": "a_users_module:store", **environ})
+    return fake_dispatcher({"LOG_LEVEL": "ERROR", "RESULT_SINK": "a_users_module:store"} | environ)
 
 
 @pytest.mark.parametrize("poison", POISON, ids=repr)
@@ -174,6 +176,53 @@ def test_a_fault_of_ours_fails_its_message_alone(store: Store, capsys: pytest.Ca
 def test_messages_whose_time_ran_out_come_back(store: Store) -> None:
     answer = with_sink()({"Records": [good("1"), good("2")]}, Context(seconds=0.1))
     assert failures(answer) == ["1", "2"]
+
+
+def test_results_go_to_the_sink_in_portions(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [good(str(number)) for number in range(250)]
+    assert failures(with_sink()({"Records": records}, Context())) == []
+    assert [len(results) for results in store.calls] == [100, 100, 50]
+    store.calls.clear()
+    monkeypatch.setattr(sqs, "PORTION_BYTES", 1)
+    assert failures(with_sink()({"Records": records[:3]}, Context())) == []
+    assert [len(results) for results in store.calls] == [1, 1, 1]
+
+
+def test_only_the_portion_that_the_sink_did_not_take_comes_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqs, "PORTION_MESSAGES", 2)
+    taken: list[str] = []
+
+    def sink(results: list[dict[str, Any]]) -> None:
+        if results[0]["message_id"] == "2":
+            raise OSError
+        taken.extend(result["message_id"] for result in results)
+
+    monkeypatch.setattr(sys.modules["a_users_module"], "store", sink)
+    records = [good(str(number)) for number in range(6)]
+    assert failures(with_sink()({"Records": records}, Context())) == ["2", "3"]
+    assert taken == ["0", "1", "4", "5"]
+    arn = {"eventSourceARN": "arn:aws:sqs:eu-west-1:012345678912:texts.fifo"}
+    taken.clear()
+    records = [good(str(number), **arn) for number in range(6)]
+    assert failures(with_sink()({"Records": records}, Context())) == ["2", "3", "4", "5"]
+    assert taken == ["0", "1"]
+
+
+def test_a_slow_sink_leaves_what_it_has_no_time_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sqs, "PORTION_MESSAGES", 1)
+    monkeypatch.setattr(sys.modules["a_users_module"], "store", lambda results: time.sleep(0.1))
+    started = time.monotonic()
+    records = [good(str(number)) for number in range(1_000)]
+    failed = failures(with_sink(LOG_LEVEL="WARNING")({"Records": records}, Context(seconds=0.7)))
+    assert time.monotonic() - started < 0.6
+    assert 990 < len(failed) < 1_000
+    assert failed == [str(number) for number in range(1_000 - len(failed), 1_000)]
+    (line,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (line["event"], line["messages"]) == ("messages_not_begun", len(failed))
 
 
 @pytest.mark.parametrize(
