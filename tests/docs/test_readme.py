@@ -97,6 +97,7 @@ def test_the_table_of_limits_is_the_codes() -> None:
     expected = {
         "texts in one embedding request": limits.embed_texts,
         "documents in one rerank request": limits.rerank_documents,
+        "events in one list, or messages in one SQS batch": limits.events,
         "characters of one text": limits.text_characters,
         "characters of one request": limits.total_characters,
         "bytes of a response from Lambda": LAMBDA_RESPONSE_BYTES,
@@ -107,7 +108,14 @@ def test_the_table_of_limits_is_the_codes() -> None:
     }
     # A new limit gets a row here.
     assert set(Limits._fields) == {
-        *("embed_texts", "rerank_documents", "text_characters", "total_characters", "response_bytes"),
+        *(
+            "embed_texts",
+            "rerank_documents",
+            "events",
+            "text_characters",
+            "total_characters",
+            "response_bytes",
+        ),
     }
 
 
