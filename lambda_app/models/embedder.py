@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lambda_app.limits import BATCH_TOKENS
-from lambda_app.models.inference import Checkpoint, OnTruncated, encode_in_parts, run_encodings, warm_up
+from lambda_app.models.inference import (
+    Checkpoint,
+    OnTokens,
+    OnTruncated,
+    TokenizingEstimate,
+    encode_in_parts,
+    name_in_parts,
+    run_encodings,
+    ticker,
+    warm_up,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +46,7 @@ class Embedder:
         self._tokenizer = tokenizer
         self._session = session
         self._batch_tokens = batch_tokens
+        self._estimate = TokenizingEstimate()
 
     @classmethod
     def open(cls, model: ModelInfo, *, threads: int) -> Embedder:
@@ -76,15 +87,20 @@ class Embedder:
         prompt = self.model.prompts.get(input_type, "")
         keep_first = 0
         if prompt and (truncation_side == "left" or max_tokens is not None):
-            keep_first = len(self._tokenizer.tokens([prompt], special=False)[0])
+            keep_first = len(self._tokenizer.ids([prompt])[0])
         limit = self.model.max_tokens
         if max_tokens is not None:
             limit = min(limit, max_tokens + keep_first + self._tokenizer.special_tokens)
         encodings = encode_in_parts(
             lambda part: self._tokenizer.encode_batch(
-                part, limit, truncation_side=truncation_side, keep_first=keep_first
+                part,
+                limit,
+                truncation_side=truncation_side,
+                keep_first=keep_first,
+                tick=ticker(checkpoint),
             ),
             self._prompted(texts, prompt),
+            self._estimate,
             checkpoint,
         )
         truncated = tuple(index for index, encoding in enumerate(encodings) if encoding.truncated)
@@ -98,10 +114,25 @@ class Embedder:
             truncated=truncated,
         )
 
-    def tokens(self, texts: Sequence[str], input_type: InputType, *, special: bool) -> list[list[Token]]:
-        """The tokens of texts in the given role, uncut; with ``special``, those that the model adds too."""
+    def tokens(
+        self,
+        texts: Sequence[str],
+        input_type: InputType,
+        *,
+        special: bool,
+        on_tokens: OnTokens | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> list[list[Token]]:
+        """Returns the tokens of texts with their prompt, uncut: see :func:`name_in_parts`."""
         prompted = self._prompted(texts, self.model.prompts.get(input_type, ""))
-        return self._tokenizer.tokens(prompted, special=special)
+        return name_in_parts(
+            self._tokenizer,
+            prompted,
+            self._estimate,
+            special=special,
+            on_tokens=on_tokens,
+            checkpoint=checkpoint,
+        )
 
     @staticmethod
     def _prompted(texts: Sequence[str], prompt: str) -> Sequence[str]:

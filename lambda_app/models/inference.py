@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -13,10 +13,15 @@ from lambda_app.models.batching import attention_mask, pad, plan_batches
 if TYPE_CHECKING:
     from lambda_app.bundle import ModelInfo
     from lambda_app.models.session import Session
-    from lambda_app.models.tokenizer.tokenizer import Encoding
+    from lambda_app.models.tokenizer.tokenizer import Encoding, Token, Tokenizer
 
-# Characters that are tokenized between two looks at the time: some tens of milliseconds.
+T = TypeVar("T")
+# Characters that are tokenized between two looks at the time, but for a text that has more.
 CHARACTERS_AT_ONCE = 65_536
+# The longest that one character of plain ASCII takes to tokenize on one CPU, and any other character: what
+# normalization makes of them differs most. Measured by pytest -s tests/unit/app/test_inference.py -k slowest.
+SECONDS_PER_ASCII = 1.5e-6
+SECONDS_PER_CHARACTER = 4e-6
 
 
 class Checkpoint(Protocol):
@@ -29,6 +34,8 @@ class Checkpoint(Protocol):
 
 # Called with the indices of items that are longer than the model takes, before anything is run; may raise.
 OnTruncated = Callable[[tuple[int, ...]], None]
+# Called with the number of tokens so far, special ones not counted; may raise to stop.
+OnTokens = Callable[[int], None]
 
 
 def run_encodings(
@@ -64,21 +71,94 @@ def run_encodings(
     return rows
 
 
+class TokenizingEstimate:
+    """Estimates how long it takes to tokenize texts, so that none is begun that cannot end in time.
+
+    It goes by the slowest characters there are, and by how much slower than that this CPU was last. A process
+    that was frozen meanwhile measures nonsense, which counts for no more than a few times the expected.
+    """
+
+    MAX_RATIO = 4.0
+
+    def __init__(self) -> None:
+        self._ratio = 1.0
+
+    def seconds(self, texts: Iterable[str]) -> float:
+        """Returns the seconds that it takes at most."""
+        return self._ratio * sum(map(_expected_seconds, texts))
+
+    def run(
+        self, tokenize: Callable[[Sequence[str]], T], texts: Sequence[str], checkpoint: Checkpoint | None
+    ) -> T:
+        """Returns what ``tokenize`` makes of texts, after a look at the time that they will take."""
+        if checkpoint is None:
+            return tokenize(texts)
+        checkpoint(0, self.seconds(texts))
+        started = time.monotonic()
+        result = tokenize(texts)
+        # Of a few characters the clock says nothing.
+        if sum(map(len, texts)) >= CHARACTERS_AT_ONCE // 8:
+            expected = sum(map(_expected_seconds, texts))
+            self._ratio = min(max(1.0, (time.monotonic() - started) / expected), self.MAX_RATIO)
+        return result
+
+
+def _expected_seconds(text: str) -> float:
+    return len(text) * (SECONDS_PER_ASCII if text.isascii() else SECONDS_PER_CHARACTER)
+
+
+def in_parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yields texts in parts of at most :data:`CHARACTERS_AT_ONCE`, a longer text by itself."""
+    start = characters = 0
+    for place, text in enumerate(texts):
+        if place > start and characters + len(text) > CHARACTERS_AT_ONCE:
+            yield texts[start:place]
+            start, characters = place, 0
+        characters += len(text)
+    if start < len(texts):
+        yield texts[start:]
+
+
 def encode_in_parts(
-    encode: Callable[[Sequence[str]], list[Encoding]], texts: Sequence[str], checkpoint: Checkpoint | None
+    encode: Callable[[Sequence[str]], list[Encoding]],
+    texts: Sequence[str],
+    estimate: TokenizingEstimate,
+    checkpoint: Checkpoint | None,
 ) -> list[Encoding]:
-    """What ``encode`` makes of texts, with a look at the time every :data:`CHARACTERS_AT_ONCE`."""
+    """Returns what ``encode`` makes of texts, with a look at the time before each part of them."""
     if checkpoint is None:
         return encode(texts)
-    encodings: list[Encoding] = []
-    start = characters = 0
-    for end, text in enumerate(texts, 1):
-        characters += len(text)
-        if characters >= CHARACTERS_AT_ONCE or end == len(texts):
-            checkpoint(0)
-            encodings += encode(texts[start:end])
-            start, characters = end, 0
-    return encodings
+    return [encoding for part in in_parts(texts) for encoding in estimate.run(encode, part, checkpoint)]
+
+
+def name_in_parts(
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    estimate: TokenizingEstimate,
+    *,
+    special: bool,
+    on_tokens: OnTokens | None,
+    checkpoint: Checkpoint | None,
+) -> list[list[Token]]:
+    """Returns the tokens of texts, not truncated; with ``special``, those that the model adds too.
+
+    ``on_tokens`` is called after each part of the texts, and all of them are counted before one is named.
+    """
+    tick = ticker(checkpoint)
+    rows: list[list[int]] = []
+    count = 0
+    for part in in_parts(texts):
+        ids = estimate.run(lambda some: tokenizer.ids(some, tick=tick), part, checkpoint)
+        rows += ids
+        count += sum(map(len, ids))
+        if on_tokens is not None:
+            on_tokens(count)
+    return tokenizer.named(rows, special=special, tick=tick)
+
+
+def ticker(checkpoint: Checkpoint | None) -> Callable[[], None] | None:
+    """Returns a look at the time that takes no arguments."""
+    return None if checkpoint is None else lambda: checkpoint(0)
 
 
 def warm_up(session: Session, model: ModelInfo, tokens: int = 16) -> None:

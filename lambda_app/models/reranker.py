@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lambda_app.limits import BATCH_TOKENS
-from lambda_app.models.inference import Checkpoint, OnTruncated, encode_in_parts, run_encodings, warm_up
+from lambda_app.models.inference import (
+    Checkpoint,
+    OnTokens,
+    OnTruncated,
+    TokenizingEstimate,
+    encode_in_parts,
+    name_in_parts,
+    run_encodings,
+    ticker,
+    warm_up,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +44,7 @@ class Reranker:
         self._tokenizer = tokenizer
         self._session = session
         self._batch_tokens = batch_tokens
+        self._estimate = TokenizingEstimate()
 
     @classmethod
     def open(cls, model: ModelInfo, *, threads: int) -> Reranker:
@@ -71,17 +82,19 @@ class Reranker:
             InferenceError: a logit is not finite.
         """
         self._session.begin()
-        encodings = encode_in_parts(
-            lambda part: self._tokenizer.encode_pairs(
-                query,
-                part,
+        # Once, and not again for each part of the documents.
+        encode = self._estimate.run(
+            lambda queries: self._tokenizer.pair_encoder(
+                queries[0],
                 self.model.max_tokens,
                 truncation_side=truncation_side,
                 max_document_tokens=max_document_tokens,
+                tick=ticker(checkpoint),
             ),
-            documents,
+            [query],
             checkpoint,
         )
+        encodings = encode_in_parts(encode, documents, self._estimate, checkpoint)
         truncated = tuple(index for index, encoding in enumerate(encodings) if encoding.truncated)
         if truncated and on_truncated is not None:
             on_truncated(truncated)
@@ -93,6 +106,20 @@ class Reranker:
             truncated=truncated,
         )
 
-    def tokens(self, texts: Sequence[str], *, special: bool) -> list[list[Token]]:
-        """The tokens of single texts, uncut; with ``special``, those that the model adds too."""
-        return self._tokenizer.tokens(texts, special=special)
+    def tokens(
+        self,
+        texts: Sequence[str],
+        *,
+        special: bool,
+        on_tokens: OnTokens | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> list[list[Token]]:
+        """Returns the tokens of single texts, uncut: see :func:`name_in_parts`."""
+        return name_in_parts(
+            self._tokenizer,
+            texts,
+            self._estimate,
+            special=special,
+            on_tokens=on_tokens,
+            checkpoint=checkpoint,
+        )

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # Time to write one number of a vector as JSON, for us and again for Lambda's runtime client.
 SECONDS_PER_NUMBER = 2e-6
+# Time to look up one token's text and to write it, in an object of its own.
+SECONDS_PER_TOKEN = 1e-5
 
 
 def checkpoint(deadline: float | None, total: int, *, query: bool = False) -> Checkpoint | None:

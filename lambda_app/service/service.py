@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lambda_app.errors import FieldError
 from lambda_app.limits import Limits
-from lambda_app.service.deadline import before_writing, checkpoint
+from lambda_app.service.deadline import SECONDS_PER_TOKEN, before_writing, checkpoint
 from lambda_app.service.types import EmbedRequest, EmbedResult, RerankRequest, RerankResult, Truncate
 from lambda_app.service.validation import (
     check_dimensions,
@@ -101,12 +101,24 @@ class Service:
 
         Raises:
             RequestError: a text or the number of texts is out of bounds, or the response could not fit.
+            DeadlineError: time ran out.
         """
         check_texts(texts, field, self.limits.embed_texts, self.limits)
+
+        def check_count(count: int) -> None:
+            check_tokens_fit(count, field, invocation.response_bytes)
+            if check is not None:
+                check(0, count * SECONDS_PER_TOKEN)
+
+        check = checkpoint(invocation.deadline, len(texts))
         if self.registry.uses_embedder:
-            found = self.registry.embedder.tokens(texts, input_type, special=special)
+            found = self.registry.embedder.tokens(
+                texts, input_type, special=special, on_tokens=check_count, checkpoint=check
+            )
         else:
-            found = self.registry.reranker.tokens(texts, special=special)
+            found = self.registry.reranker.tokens(
+                texts, special=special, on_tokens=check_count, checkpoint=check
+            )
         count = sum(map(len, found))
         check_tokens_fit(count, field, invocation.response_bytes)
         invocation.usage.add(len(texts), count)

@@ -120,13 +120,15 @@ def check_vectors_fit(request: EmbedRequest, dimensions: int, max_bytes: int) ->
 
 
 def check_tokens_fit(count: int, field: str, max_bytes: int) -> None:
-    """Checks that ``count`` tokens can fit a response of ``max_bytes``.
+    """Checks that ``count`` tokens, or as many as there are so far, can fit a response of ``max_bytes``.
 
     Raises:
         ResponseTooLargeError: they cannot.
     """
     if count * BYTES_PER_TOKEN > max_bytes:
-        raise ResponseTooLargeError(f"{count} tokens cannot fit one answer: send fewer texts", param=field)
+        raise ResponseTooLargeError(
+            f"{count} tokens or more cannot fit one answer: send fewer texts", param=field
+        )
 
 
 def refusal(truncate: Truncate, field: str, *, single: bool = False) -> OnTruncated | None:

@@ -17,7 +17,7 @@ from lambda_app.dispatch import Dispatcher
 from lambda_app.invocation import Invocation
 from lambda_app.limits import Limits
 from lambda_app.models.embedder import EmbedOutput, InputType
-from lambda_app.models.inference import Checkpoint, OnTruncated
+from lambda_app.models.inference import Checkpoint, OnTokens, OnTruncated
 from lambda_app.models.reranker import RerankOutput
 from lambda_app.models.tokenizer.tokenizer import Token
 from lambda_app.service.service import Service
@@ -86,7 +86,19 @@ class FakeEmbedder:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return EmbedOutput(vectors, sum(map(len, texts)), cut_texts)
 
-    def tokens(self, texts: Sequence[str], input_type: InputType, *, special: bool) -> list[list[Token]]:
+    def tokens(
+        self,
+        texts: Sequence[str],
+        input_type: InputType,
+        *,
+        special: bool,
+        on_tokens: OnTokens | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> list[list[Token]]:
+        if checkpoint is not None:
+            checkpoint(0)
+        if on_tokens is not None:
+            on_tokens(sum(map(len, texts)))
         around = [Token(0, "[CLS]", True)] if special else []
         return [[*around, *(Token(ord(letter), letter, False) for letter in text)] for text in texts]
 

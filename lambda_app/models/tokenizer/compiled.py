@@ -18,7 +18,7 @@ SplitWords = Callable[[str], list[str]]
 class Vocabulary(Protocol):
     """A compiled vocabulary."""
 
-    def encode(self, words: Iterable[str], limit: int) -> list[int]:
+    def encode(self, words: Iterable[str], limit: int, tick: Callable[[], None] | None = None) -> list[int]:
         """Returns the first ``limit`` token ids of words."""
         ...
 
@@ -43,9 +43,11 @@ class CompiledBackend:
         self._lock = threading.Lock()
         self._split: SplitWords | None = None
 
-    def __call__(self, texts: Sequence[str], limit: int) -> list[list[int]]:
+    def __call__(
+        self, texts: Sequence[str], limit: int, tick: Callable[[], None] | None = None
+    ) -> list[list[int]]:
         """Returns the first ``limit`` token ids of each text."""
-        return [self._vocabulary.encode(self._words(text), limit) for text in texts]
+        return [self._vocabulary.encode(self._words(text), limit, tick) for text in texts]
 
     def _words(self, text: str) -> list[str]:
         if self._split_ascii is not None and is_plain_ascii(text):

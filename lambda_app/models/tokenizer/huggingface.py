@@ -24,7 +24,9 @@ class HuggingFaceBackend:
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
 
-    def __call__(self, texts: Sequence[str], limit: int) -> list[list[int]]:
+    def __call__(
+        self, texts: Sequence[str], limit: int, tick: Callable[[], None] | None = None
+    ) -> list[list[int]]:
         """Token ids of texts, uncut."""
         encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]

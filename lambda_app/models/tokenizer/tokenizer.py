@@ -12,7 +12,8 @@ text like any other. Truncation and padding set in ``tokenizer.json`` are ignore
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Literal, NamedTuple, Protocol
 
 from lambda_app.models.tokenizer.templates import Template, longest_first
@@ -20,7 +21,11 @@ from lambda_app.models.tokenizer.templates import Template, longest_first
 Decoder = Callable[[int], str]
 # The side that a text which is too long loses.
 TruncationSide = Literal["left", "right"]
+# Called while a long text is tokenized; may raise to stop.
+Tick = Callable[[], None]
 _NO_LIMIT = 1 << 62
+# Tokens whose texts are looked up between two calls of a tick.
+_NAMED_AT_ONCE = 4_096
 
 
 class Encoding(NamedTuple):
@@ -45,8 +50,11 @@ class Token(NamedTuple):
 class TokenizerBackend(Protocol):
     """Tokenizes texts without special tokens."""
 
-    def __call__(self, texts: Sequence[str], limit: int) -> list[list[int]]:
-        """Returns at least the first ``limit`` token ids of each text, or all where it has fewer."""
+    def __call__(self, texts: Sequence[str], limit: int, tick: Tick | None = None) -> list[list[int]]:
+        """Returns at least the first ``limit`` token ids of each text, or all where it has fewer.
+
+        ``tick`` is called again and again where the work is in Python.
+        """
         ...
 
 
@@ -98,6 +106,7 @@ class Tokenizer:
         *,
         truncation_side: TruncationSide = "right",
         keep_first: int = 0,
+        tick: Tick | None = None,
     ) -> list[Encoding]:
         """Encodes texts, each truncated to ``max_tokens`` with special tokens.
 
@@ -111,7 +120,8 @@ class Tokenizer:
         _refuse_surrogates(texts)
         encodings = []
         # One more than fits distinguishes a text that is too long from one that fits exactly.
-        for ids in self._backend(texts, budget + 1 if truncation_side == "right" else _NO_LIMIT):
+        limit = budget + 1 if truncation_side == "right" else _NO_LIMIT
+        for ids in self._backend(texts, limit, tick):
             kept = _truncated(ids, budget, truncation_side, keep_first)
             encodings.append(Encoding(template.fill(kept), template.types(len(kept)), len(ids) > budget))
         return encodings
@@ -125,9 +135,28 @@ class Tokenizer:
         truncation_side: TruncationSide = "right",
         max_document_tokens: int | None = None,
     ) -> list[Encoding]:
-        """Encodes a query with each document, each pair truncated to ``max_tokens``, longest first.
+        """Encodes a query with each document: see :meth:`pair_encoder`."""
+        encode = self.pair_encoder(
+            query,
+            max_tokens,
+            truncation_side=truncation_side,
+            max_document_tokens=max_document_tokens,
+        )
+        return encode(documents)
 
-        The query is tokenized once. ``max_document_tokens`` bounds a document by itself.
+    def pair_encoder(
+        self,
+        query: str,
+        max_tokens: int,
+        *,
+        truncation_side: TruncationSide = "right",
+        max_document_tokens: int | None = None,
+        tick: Tick | None = None,
+    ) -> Callable[[Sequence[str]], list[Encoding]]:
+        """Returns a function that encodes the query with each document, however often it is called.
+
+        The query is tokenized once, now. Each pair is truncated to ``max_tokens``, longest first;
+        ``max_document_tokens`` bounds a document by itself.
 
         Raises:
             ValueError: the model has no template for pairs, ``max_tokens`` is less than its special tokens,
@@ -137,46 +166,62 @@ class Tokenizer:
         if template is None:
             raise ValueError("this tokenizer has no template for pairs")
         budget = _text_budget(template, max_tokens)
-        texts = [query, *documents]
-        _refuse_surrogates(texts)
+        _refuse_surrogates([query])
         # One token more than fits shows what is too long, unless the budget is odd: the odd token then goes
         # to the longer text, and which one that is depends on both lengths.
         limit = budget + 1 if budget % 2 == 0 and truncation_side == "right" else _NO_LIMIT
-        first, *others = self._backend(texts, limit)
-        encodings = []
-        for second in others:
-            wanted = len(second) if max_document_tokens is None else min(len(second), max_document_tokens)
-            lengths = longest_first(len(first), wanted, budget)
-            ids = template.fill(
-                _truncated(first, lengths[0], truncation_side),
-                _truncated(second, lengths[1], truncation_side),
-            )
-            truncated = sum(lengths) < len(first) + len(second)
-            encodings.append(Encoding(ids, template.types(*lengths), truncated))
-        return encodings
+        (first,) = self._backend([query], limit, tick)
 
-    def tokens(self, texts: Sequence[str], *, special: bool) -> list[list[Token]]:
-        """Returns the tokens of texts, not truncated; with ``special``, those that the model adds too.
+        def encode(documents: Sequence[str]) -> list[Encoding]:
+            _refuse_surrogates(documents)
+            encodings = []
+            for second in self._backend(documents, limit, tick):
+                wanted = len(second) if max_document_tokens is None else min(len(second), max_document_tokens)
+                lengths = longest_first(len(first), wanted, budget)
+                ids = template.fill(
+                    _truncated(first, lengths[0], truncation_side),
+                    _truncated(second, lengths[1], truncation_side),
+                )
+                truncated = sum(lengths) < len(first) + len(second)
+                encodings.append(Encoding(ids, template.types(*lengths), truncated))
+            return encodings
+
+        return encode
+
+    def ids(self, texts: Sequence[str], limit: int = _NO_LIMIT, tick: Tick | None = None) -> list[list[int]]:
+        """Returns at least the first ``limit`` token ids of texts, without special ones.
 
         Raises:
-            ValueError: a text has a lone surrogate, or the tokenizer's files cannot be read.
+            ValueError: a text has a lone surrogate.
         """
         _refuse_surrogates(texts)
+        return self._backend(texts, limit, tick)
+
+    def named(
+        self, rows: Iterable[Sequence[int]], *, special: bool, tick: Tick | None = None
+    ) -> list[list[Token]]:
+        """Returns token ids with their texts; with ``special``, those that the model adds are around them.
+
+        Raises:
+            ValueError: the tokenizer's files cannot be read.
+        """
         if self._decoder is None:
             if self._load_decoder is None:
                 raise ValueError("this tokenizer has no decoder")
             self._decoder = self._load_decoder()
-        text = self._decoder
-        rows = []
-        for ids in self._backend(texts, _NO_LIMIT):
-            row = [Token(token, text(token), False) for token in ids]
-            if special:
-                before, after = (
-                    [Token(token, text(token), True) for token in run] for run in self._single.special_ids
-                )
-                row = [*before, *row, *after]
-            rows.append(row)
-        return rows
+        text = cache(self._decoder)
+        before, after = (
+            [Token(token, text(token), True) for token in run] for run in self._single.special_ids
+        )
+        found = []
+        for ids in rows:
+            row: list[Token] = []
+            for start in range(0, len(ids), _NAMED_AT_ONCE):
+                if tick is not None:
+                    tick()
+                row += [Token(token, text(token), False) for token in ids[start : start + _NAMED_AT_ONCE]]
+            found.append([*before, *row, *after] if special else row)
+        return found
 
 
 def _truncated(ids: list[int], budget: int, side: TruncationSide, keep_first: int = 0) -> list[int]:

@@ -6,7 +6,8 @@ costs the lowest score of the vocabulary less 10, and neighbouring unknown chara
 token.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ TRAILER = 3
 whether plain ASCII text needs no normalizer (see ``CompiledBackend``). The last two are in the id field."""
 
 _FIRST_LOOK_BACK = 512  # characters of a word before the first try to stop early
+_CHARACTERS_PER_TICK = 8192
 
 
 class Unigram:
@@ -44,14 +46,15 @@ class Unigram:
         self.plain_ascii = bool(self._ids[plain])
         self._cache = WordCache()
 
-    def encode(self, words: Iterable[str], limit: int) -> list[int]:
+    def encode(self, words: Iterable[str], limit: int, tick: Callable[[], None] | None = None) -> list[int]:
         """The first ``limit`` token ids of words that stand after a space; later words are not looked at.
 
-        ``words`` come without the ``▁`` that marks the space: it is put in front of each here.
+        ``words`` come without the ``▁`` that marks the space: it is put in front of each here. ``tick`` is
+        called again and again, and may raise to stop.
         """
-        return self._cache.encode(words, limit, self._search)
+        return self._cache.encode(words, limit, partial(self._search, tick=tick), tick)
 
-    def _search(self, word: str, limit: int) -> tuple[int, ...]:
+    def _search(self, word: str, limit: int, tick: Callable[[], None] | None = None) -> tuple[int, ...]:
         """Best segmentation of a word: Viterbi over character boundaries, linear in its length.
 
         At least ``limit`` ids of it, if it has as many; in a long word the search ends once they are settled.
@@ -63,7 +66,7 @@ class Unigram:
         keys = [-1] * (size + 1)  # that piece's trie key, -1 for an unknown character
         scores, unknown_score = self._scores, self._unknown_score
         prefixes = self._trie.iter_prefixes_with_ids
-        look_back = _FIRST_LOOK_BACK
+        stop = look_back = _FIRST_LOOK_BACK
         for start in range(size):
             base = best[start]
             known = False
@@ -78,11 +81,15 @@ class Unigram:
             if not known and base + unknown_score > best[next_boundary]:
                 best[next_boundary] = base + unknown_score
                 starts[next_boundary], keys[next_boundary] = start, -1
-            if start == look_back:
-                look_back *= 2  # doubling keeps the looks back linear in all, even where paths never meet
-                ids = self._path(starts, keys, _meeting(starts, start, min(start + longest, size)))
-                if len(ids) >= limit:
-                    return ids
+            if start == stop:
+                if tick is not None:
+                    tick()
+                if start == look_back:
+                    look_back *= 2  # doubling keeps the looks back linear in all, even where paths never meet
+                    ids = self._path(starts, keys, _meeting(starts, start, min(start + longest, size)))
+                    if len(ids) >= limit:
+                        return ids
+                stop = min(look_back, start + _CHARACTERS_PER_TICK)
         return self._path(starts, keys, size)
 
     def _path(self, starts: list[int], keys: list[int], end: int) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ TABLE_FILE = "pieces.npy"
 
 _CACHED_WORD = 64  # characters; a longer "word" is text in an unspaced script, which does not come again
 _CACHE_WORDS = 8192
+_WORDS_PER_TICK = 512
 _CACHE_CHARACTERS = 131_072
 
 
@@ -86,18 +87,28 @@ class WordCache:
         self._held += len(word)
 
     def encode(
-        self, words: Iterable[str], limit: int, search: Callable[[str, int], tuple[int, ...]]
+        self,
+        words: Iterable[str],
+        limit: int,
+        search: Callable[[str, int], tuple[int, ...]],
+        tick: Callable[[], None] | None = None,
     ) -> list[int]:
         """The first ``limit`` token ids of words; later words are not looked at.
+
+        ``tick`` is called every so many words that are not held, and may raise to stop.
 
         ``search`` gives the ids of a word that is not held: at least as many as its second argument says, if
         the word has as many; all of them, if the word is short enough to be held.
         """
         ids: list[int] = []
         held = self.get
+        searched = 0
         for word in words:
             found = held(word)
             if found is None:
+                searched += 1
+                if tick is not None and searched % _WORDS_PER_TICK == 0:
+                    tick()
                 found = search(word, limit - len(ids))
                 if len(word) <= _CACHED_WORD:
                     self.put(word, found)

@@ -5,7 +5,7 @@ under their prefix (``##``); a word with a rest that no piece begins, or of too 
 unknown token.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,9 +47,12 @@ class WordPiece:
         self._unknown = (settings.unknown_id,)
         self._cache = WordCache()
 
-    def encode(self, words: Iterable[str], limit: int) -> list[int]:
-        """The first ``limit`` token ids of words; later words are not looked at."""
-        return self._cache.encode(words, limit, self._search)
+    def encode(self, words: Iterable[str], limit: int, tick: Callable[[], None] | None = None) -> list[int]:
+        """The first ``limit`` token ids of words; later words are not looked at.
+
+        ``tick`` is called again and again, and may raise to stop.
+        """
+        return self._cache.encode(words, limit, self._search, tick)
 
     def _search(self, word: str, _limit: int) -> tuple[int, ...]:
         """Token ids of a word, all of them: its last character can make the whole of it unknown.

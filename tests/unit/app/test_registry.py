@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -52,6 +53,7 @@ WEB = {
 
 LIST_PACKAGES = """
 import sys
+import time
 before = set(sys.modules)
 import lambda_app.handler
 packages = {name.partition(".")[0] for name in set(sys.modules) - before}
@@ -140,6 +142,14 @@ def test_what_loses_its_start_keeps_its_prompt(tiny_bundle: Bundle) -> None:
     # The same with a limit of its own: two words beside the prompt.
     limited = embedder.embed([" ".join(words)], "query", truncation_side="left", max_tokens=2)
     assert limited.vectors == pytest.approx(embedder.embed([" ".join(words[-2:])], "query").vectors)
+
+
+def test_texts_of_too_many_tokens_are_not_all_tokenized(function: Dispatcher) -> None:
+    started = time.monotonic()
+    answer = call(function, http_v2("/tokenize", {"inputs": ["!" * 200_000] * 20}))
+    assert answer["statusCode"] == 413
+    assert json.loads(answer["body"])["code"] == "response_too_large"
+    assert time.monotonic() - started < 2
 
 
 def test_http_and_direct_answers_agree(function: Dispatcher) -> None:

@@ -107,6 +107,18 @@ def test_tokens_that_cannot_fit_are_refused() -> None:
         service.tokens(["abcd"], "none", fits, **options)
 
 
+def test_tokens_look_at_the_time() -> None:
+    service = fake_service()
+    options: dict[str, Any] = {"special": False, "field": "inputs"}
+    with pytest.raises(DeadlineError):
+        service.tokens(["abc"], "none", invocation(deadline=time.monotonic() - 1), **options)
+    # Writing them takes time too.
+    soon = invocation(deadline=time.monotonic() + 0.5)
+    assert len(service.tokens(["a" * 1_000], "none", soon, **options)[0]) == 1_000
+    with pytest.raises(DeadlineError):
+        service.tokens(["a" * 60_000], "none", soon, **options)
+
+
 def test_usage_counts_what_was_done() -> None:
     service, record = fake_service(), invocation()
     service.embed(EmbedRequest(["a", "bb"], "query"), record)

@@ -170,12 +170,12 @@ def test_pairs_that_lose_their_starts_and_documents_with_a_limit(tokenizer: Toke
 def test_the_texts_of_tokens_are_the_librarys(tokenizer: Tokenizer, library: Any) -> None:
     for text in (LONG, SHORT, "汉字 naïve x\u0301", "\U0001f600"):
         whole = library.encode(text)
-        found = tokenizer.tokens([text], special=True)[0]
+        found = tokenizer.named(tokenizer.ids([text]), special=True)[0]
         assert [(token.id, token.text) for token in found] == [
             (token, library.id_to_token(token)) for token in whole.ids
         ]
         assert [int(token.special) for token in found] == whole.special_tokens_mask
-        assert [token.id for token in tokenizer.tokens([text], special=False)[0]] == [
+        assert [token.id for token in tokenizer.named(tokenizer.ids([text]), special=False)[0]] == [
             token.id for token in found if not token.special
         ]
 
