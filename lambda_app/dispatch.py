@@ -23,11 +23,15 @@ if TYPE_CHECKING:
 
 
 class EventSource(NamedTuple):
-    """Where events come from. ``name`` stands in the log line; ``answer`` serves the events that match."""
+    """Where events come from. ``name`` stands in the log line; ``answer`` serves the events that match.
+
+    Errors of sources whose responses nobody reads are raised: returned, they would count as success.
+    """
 
     name: str
     matches: Callable[[Any], bool]
     answer: Callable[[Service, Any, Invocation], Result]
+    is_read: bool = True
 
 
 class Dispatcher:
@@ -58,7 +62,8 @@ class Dispatcher:
         """Answers any JSON value. The caller's mistakes come back as typed errors.
 
         Raises:
-            LambdaAppError: a fault of ours, so that Lambda counts it (over HTTP it is a 500 instead).
+            LambdaAppError: a fault of ours, so that Lambda counts it (over HTTP it is a 500 instead), or an
+                event that is not served and whose response nobody reads.
         """
         started = time.perf_counter()
         invocation = Invocation.from_context(context, self._log, self._service.limits.response_bytes)
@@ -88,15 +93,18 @@ class Dispatcher:
         # Imported by the first event that comes from none of the above.
         from lambda_app.api.events import batch, sqs
 
-        yield EventSource("queue", sqs.matches, partial(sqs.answer, self._sink))
+        yield EventSource("queue", sqs.matches, partial(sqs.answer, self._sink), is_read=False)
         yield EventSource("batch", batch.matches, batch.answer)
+        from lambda_app.api.events import unserved
+
+        yield EventSource("unserved", unserved.matches, unserved.answer, is_read=False)
 
     def _answer(self, source: EventSource, event: Any, invocation: Invocation) -> Result:
         try:
             return source.answer(self._service, event, invocation)
-        except (RequestError, DeadlineError) as error:
-            return Result(direct.error_object(error), error.code)
         except Exception as error:
+            if isinstance(error, RequestError | DeadlineError) and source.is_read:
+                return Result(direct.error_object(error), error.code)
             invocation.log_fault(error)
             if isinstance(error, LambdaAppError):
                 raise

@@ -80,6 +80,12 @@ class UnsupportedEventError(RequestError):
     code = "unsupported_event"
 
 
+class UnservedEventError(LambdaAppError):
+    """An event of a source that is known and not served, whose response nobody reads: it is always raised."""
+
+    code = "unserved_event"
+
+
 class AuthenticationError(RequestError):
     """No key, or one that is not known."""
 

@@ -25,7 +25,7 @@ from tests.support.function_checks import (
     http_event,
     read_event,
 )
-from tests.support.mistakes import DEEP, direct_mistakes, http_mistakes
+from tests.support.mistakes import DEEP, direct_mistakes, http_mistakes, unserved_events
 
 pytestmark = [pytest.mark.emulator, pytest.mark.minilm]
 
@@ -233,6 +233,15 @@ def test_direct_mistakes_are_typed_and_harmless(emulator: Emulator, event: Any, 
     assert answer.keys() == {"error"}
     assert answer["error"].keys() == {"code", "message", "param"}
     assert answer["error"]["code"] == code
+    assert_small_and_silent(raw)
+    assert alive(emulator) == before
+
+
+@pytest.mark.parametrize("event", [pytest.param(event, id=name) for name, event in unserved_events()])
+def test_events_that_are_not_served_raise_and_are_harmless(emulator: Emulator, event: Any) -> None:
+    before = alive(emulator)
+    raw = emulator.post(json.dumps(event).encode())
+    assert json.loads(raw)["errorType"] == "UnservedEventError"
     assert_small_and_silent(raw)
     assert alive(emulator) == before
 

@@ -17,16 +17,23 @@ def is_message(record: Any) -> bool:
 
 
 def message_event(record: Mapping[str, Any]) -> Any:
-    """Returns the event in the body of a message.
+    """Returns the event in the body of a message, or in the SNS notification that the body is.
 
     Raises:
-        InvalidJSONError: the body is not JSON.
+        InvalidJSONError: the body, or the notification's message, is not JSON.
     """
-    body = record.get("body")
-    if not isinstance(body, str):
+    event = _parsed(record.get("body"))
+    if isinstance(event, dict) and event.get("Type") == "Notification" and "TopicArn" in event:
+        # A subscription without raw message delivery wraps what was published.
+        return _parsed(event.get("Message"))
+    return event
+
+
+def _parsed(text: Any) -> Any:
+    if not isinstance(text, str):
         raise InvalidJSONError("the body is not a string of JSON")
     # Lone surrogates become bytes that are not UTF-8, which is refused as in any other body.
-    return fields.parse_json(body.encode("utf-8", errors="surrogatepass"))
+    return fields.parse_json(text.encode("utf-8", errors="surrogatepass"))
 
 
 def message_id(record: Mapping[str, Any]) -> str:

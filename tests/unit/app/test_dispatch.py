@@ -164,7 +164,6 @@ def test_rerank_is_best_first_with_ties_by_index() -> None:
         ({"action": "rerank", "query": "q", "documents": [{"txt": "a"}]}, "invalid_field", "documents[0]"),
         ({"action": "explode"}, "unknown_action", "action"),
         ({"action": ["embed"]}, "unknown_action", "action"),
-        ({"Records": [{"eventSource": "aws:s3"}]}, "unsupported_event", None),
         ({"requestContext": {}}, "unsupported_event", None),
         ("text", "unsupported_event", None),
         (None, "unsupported_event", None),

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from builder.tokenizer.fuzz_corpus import fuzz_texts
+from lambda_app.errors import UnservedEventError
 from lambda_app.models.tokenizer import load_tokenizer
 from lambda_app.models.tokenizer.tokenizer import Tokenizer
 from tests.support.fakes import Context, fake_dispatcher, http_v2
@@ -137,7 +138,10 @@ def test_any_event_gets_an_answer_that_may_leave(seconds: float) -> None:
     dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR"})
 
     def check(event: Any) -> None:
-        answer = dispatcher(event, Context())
+        try:
+            answer = dispatcher(event, Context())
+        except UnservedEventError:
+            return
         # As Lambda's runtime client writes it, and strictly.
         json.dumps(answer, allow_nan=False, ensure_ascii=False).encode("utf-8")
         if isinstance(answer, dict) and "statusCode" in answer:

@@ -90,6 +90,33 @@ def test_one_poison_message_fails_alone(store: Store, poison: Any) -> None:
     assert [result["message_id"] for result in results] == ["1", "3"]
 
 
+def notification(message: Any, **changes: Any) -> str:
+    return json.dumps(
+        {
+            "Type": "Notification",
+            "MessageId": "1",
+            "TopicArn": "arn:aws:sns:eu-west-1:012345678912:texts",
+            "Message": message,
+            "MessageAttributes": {},
+            **changes,
+        }
+    )
+
+
+def test_a_notification_is_unwrapped(store: Store) -> None:
+    records = [record("1", notification(json.dumps(GOOD))), good("2")]
+    assert failures(with_sink()({"Records": records}, Context())) == []
+    first, second = store.calls[0]
+    assert first["event"] == second["event"] == GOOD
+    assert first["answer"] == second["answer"]
+
+
+@pytest.mark.parametrize("message", ["{", None, 7, "[]", '{"action": "explode"}', notification("{}")])
+def test_a_notification_without_an_event_fails(store: Store, message: Any) -> None:
+    records = [record("1", notification(message)), good("2")]
+    assert failures(with_sink()({"Records": records}, Context())) == ["1"]
+
+
 def test_all_poison_fails_all_without_raising(store: Store) -> None:
     records = [record(str(number), poison) for number, poison in enumerate(POISON)]
     assert failures(with_sink()({"Records": records}, Context())) == [r["messageId"] for r in records]
