@@ -50,6 +50,8 @@ def create_app(service: Service, allow_origins: Sequence[str] = (), routers: Seq
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        # A redirect would repeat the request's address, without the stage: see gateway.normalise.
+        redirect_slashes=False,
         # Spans and logs would carry requests out of the function, and this one opens no connection.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
@@ -66,6 +68,8 @@ def create_app(service: Service, allow_origins: Sequence[str] = (), routers: Seq
 
         include_routers(app, routers)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    # Inside of CORS, so that pages of other origins can read these errors too.
+    app.add_middleware(TypedErrors)
     if allow_origins:
         from starlette.middleware.cors import CORSMiddleware
 
@@ -77,6 +81,20 @@ def create_app(service: Service, allow_origins: Sequence[str] = (), routers: Seq
             expose_headers=["x-request-id", "x-model-fingerprint", "retry-after"],
         )
     return app
+
+
+class TypedErrors:
+    """Answers what no endpoint has caught, such as a bug in a deployer's own router, as every other error."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Runs the application."""
+        try:
+            await self._app(scope, receive, send)
+        except Exception as error:
+            await _error(error, Request(scope))(scope, receive, send)
 
 
 def load(route: Route) -> Any:

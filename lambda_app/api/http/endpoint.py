@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from lambda_app.api.http import gateway
@@ -26,6 +28,23 @@ HTTP_SECONDS = 29.0
 matches = gateway.is_http
 
 
+@contextmanager
+def _event_loop() -> Iterator[None]:
+    """Gives this thread an event loop while its body runs: only the main thread has one by itself."""
+    import asyncio
+
+    if current_thread() is main_thread():
+        yield
+        return
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
 class HttpEndpoint:
     """Answers gateway events with the application, which is built once."""
 
@@ -46,8 +65,8 @@ class HttpEndpoint:
                 with lazy_modules("asyncio.sslproto", "ssl"):
                     from mangum import Mangum
 
-                # Mangum logs each request's path, which is the caller's text.
-                logging.getLogger("mangum").setLevel(logging.ERROR)
+                # Mangum logs paths, and tracebacks with messages: both may be the caller's text.
+                logging.getLogger("mangum").setLevel(logging.CRITICAL + 1)
                 from lambda_app.api.http.app import create_app
 
                 app = create_app(service, self._settings.cors_allow_origins, self._settings.app_routers)
@@ -64,7 +83,8 @@ class HttpEndpoint:
             self._check_key(clean)
             gateway.normalise_body(clean)
             # Mangum puts its second argument into the ASGI scope, and reads nothing of it.
-            response = adapter(clean, cast("Any", invocation))
+            with _event_loop():
+                response = adapter(clean, cast("Any", invocation))
             check_size(response, invocation.response_bytes, invocation.usage.items)
         except Exception as error:
             response = self._error_response(error, event, clean, invocation)

@@ -12,9 +12,13 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from lambda_app.api.routes import ROUTES
 from lambda_app.errors import InvalidJSONError, RequestError
 from lambda_app.limits import ALB_RESPONSE_BYTES, LAMBDA_RESPONSE_BYTES
 from lambda_app.text import encodable
+
+PATHS = frozenset(route.path for route in ROUTES)
+HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
 
 
 def is_http(event: Any) -> bool:
@@ -146,7 +150,9 @@ def _route(path: str, stage: str, base_path: str) -> str:
     for prefix in (stage, base_path):
         if prefix and (path == prefix or path.startswith(prefix + "/")):
             path = path[len(prefix) :]
-    return path or "/"
+    # With a slash at its end a route is the same one: nothing here redirects.
+    bare = path.rstrip("/")
+    return bare if bare in PATHS else path or "/"
 
 
 def _text(value: Any, default: str) -> str:
@@ -180,10 +186,15 @@ def _multi_values(value: Any) -> dict[str, list[str]]:
 
 
 def _harmless(name: str, text: str) -> bool:
-    """Whether Mangum can read a header: it splits Host at its colon, and takes int() of the port."""
+    """Whether a header can be read: of these an address is put together, by Mangum and by request.url.
+
+    Mangum splits Host at its colon, and takes int() of the port.
+    """
     if name == "host":
-        _, colon, port = text.partition(":")
-        return not colon or _is_port(port)
+        host, colon, port = text.partition(":")
+        return set(host) <= HOST_CHARACTERS and (not colon or _is_port(port))
+    if name == "x-forwarded-proto":
+        return text in {"http", "https"}
     return name != "x-forwarded-port" or _is_port(text)
 
 

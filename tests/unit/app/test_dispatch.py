@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+import threading
 from typing import Any
 
 import numpy as np
@@ -238,6 +239,30 @@ def test_odd_headers_change_no_error_and_no_page(
     written = answer["body"] + "".join(capfd.readouterr())
     assert "secret" not in written
     assert "Traceback" not in written
+
+
+@pytest.mark.parametrize("path", ["/health/", "/health//"])
+def test_a_slash_at_the_end_is_no_redirect(path: str) -> None:
+    event = http_v2(path) | {"rawQueryString": "secret=" + "x" * 200_000}
+    answer = call(event)
+    assert answer["statusCode"] == 200
+    assert len(json.dumps(answer)) < ERROR_BYTES
+    answer = call(http_v2("/none/") | {"rawQueryString": "secret=" + "x" * 200_000})
+    assert answer["statusCode"] == 404
+    assert len(json.dumps(answer)) < ERROR_BYTES
+
+
+@pytest.mark.parametrize("path", ["/health", "/none", "/v1/embeddings"])
+def test_http_is_answered_in_any_thread(path: str) -> None:
+    body = {"input": "a"} if path == "/v1/embeddings" else None
+    expected = call(http_v2(path, body))
+    answers: list[Any] = []
+    for _ in range(2):
+        thread = threading.Thread(target=lambda: answers.append(call(http_v2(path, body))))
+        thread.start()
+        thread.join()
+    assert answers == [expected] * 2
+    assert call(http_v2(path, body)) == expected
 
 
 def test_bad_base64_is_a_400() -> None:
