@@ -24,6 +24,16 @@ MEGABYTES_PER_VCPU = 1_769
 DEFAULT_MODEL_DIR = Path(__file__).resolve().parent.parent / "models"
 # The RESULT_SINK that throws the results of SQS messages away.
 DISCARD = "discard"
+# The SHA-256 of no characters and of a line's end, as printf and echo give them to sha256sum where a variable
+# is not set. The first would open the function to a request without a key.
+HASHES_OF_NOTHING = frozenset(
+    {
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b",
+    }
+)
+# The ports that browsers leave out of an origin.
+OWN_PORTS = {"http": "80", "https": "443"}
 DEFAULT_METRICS_NAMESPACE = "LambdaEmbedRerank"
 
 
@@ -139,6 +149,12 @@ def _hashes(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
             f"{name} must be a comma-separated list of SHA-256 hashes, each of 64 lower-case hex digits",
             param=name,
         )
+    if not HASHES_OF_NOTHING.isdisjoint(hashes):
+        raise ConfigurationError(
+            f"{name} holds the hash of an empty key, as of a shell variable that is not set: hash the key "
+            "again",
+            param=name,
+        )
     return hashes
 
 
@@ -146,14 +162,30 @@ def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
     value = environ.get("CORS_ALLOW_ORIGINS", "")
     origins = tuple(part.strip() for part in value.split(",") if part.strip())
     for origin in origins:
-        # A browser sends an origin without a path, not even a slash: with one here, nothing would match.
-        if origin != "*" and not (origin.startswith(("http://", "https://")) and origin.count("/") == 2):
+        if origin != "*" and not _is_origin(origin):
             raise ConfigurationError(
-                "CORS_ALLOW_ORIGINS must be * or a comma-separated list of origins such as "
-                "https://example.com, without a slash at the end",
+                "CORS_ALLOW_ORIGINS must be * or a comma-separated list of origins as browsers send them, "
+                "as in https://example.com: in lower case, without a wildcard, a path, a slash at the end "
+                "or the scheme's own port",
                 param="CORS_ALLOW_ORIGINS",
             )
     return origins
+
+
+def _is_origin(origin: str) -> bool:
+    """Whether a browser can send an origin: what is written otherwise would match nothing."""
+    scheme, _, place = origin.partition("://")
+    # An address of IPv6 has colons of its own, in brackets.
+    address, bracket, rest = place.rpartition("]")
+    host, colon, port = rest.partition(":")
+    if bracket:
+        well_formed = address.startswith("[") and not host and set(address[1:]) <= set("0123456789abcdef:")
+    else:
+        well_formed = bool(host) and set(host) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-_")
+    if colon and not (port.isascii() and port.isdigit() and len(port) <= 5):
+        return False
+    own_port = OWN_PORTS.get(scheme)
+    return well_formed and own_port is not None and port != own_port
 
 
 def _result_sink(environ: Mapping[str, str]) -> str | None:

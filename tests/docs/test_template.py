@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from lambda_app.settings import DEFAULT_METRICS_NAMESPACE, LOG_LEVELS, Settings
+from lambda_app.errors import ConfigurationError
+from lambda_app.settings import DEFAULT_METRICS_NAMESPACE, HASHES_OF_NOTHING, LOG_LEVELS, Settings
 from scripts.paths import ROOT
 from tests.support.pages import first_cells
 from tests.support.template import RESOURCES, TEMPLATE, refusals
@@ -80,13 +81,25 @@ def test_no_api_is_ever_open() -> None:
 
 @pytest.mark.parametrize(
     ("hashes", "taken"),
-    [("", True), (HASH, True), (f"{HASH},{HASH}", True), ("key", False), (HASH.upper(), False)],
+    [
+        ("", True),
+        (HASH, True),
+        (f"{HASH},{HASH}", True),
+        ("key", False),
+        (HASH.upper(), False),
+        # Of an empty key, as a shell variable that is not set gives it.
+        *((prefix + empty, False) for empty in HASHES_OF_NOTHING for prefix in ("", f"{HASH},")),
+        (f"{min(HASHES_OF_NOTHING)},{HASH}", False),
+    ],
 )
 def test_the_template_takes_the_hashes_that_the_function_takes(hashes: str, taken: bool) -> None:
     pattern = TEMPLATE["Parameters"]["ApiKeysSha256"]["AllowedPattern"]
     assert bool(re.fullmatch(pattern, hashes)) == taken
     if taken:
         Settings.from_env({"API_KEYS_SHA256": hashes})
+    else:
+        with pytest.raises(ConfigurationError):
+            Settings.from_env({"API_KEYS_SHA256": hashes})
 
 
 # What the functions may do

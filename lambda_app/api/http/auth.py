@@ -28,7 +28,8 @@ def check_key(event: Mapping[str, Any], hashes: Iterable[str]) -> None:
         return
     values = gateway.header_values(event, "authorization")
     # Two different values could be read one way here and another way by a proxy in front.
-    if len(values) != 1 or not is_known(_bearer(values.pop()), hashes):
+    key = _bearer(values.pop()) if len(values) == 1 else ""
+    if not key or not is_known(key, hashes):
         raise AuthenticationError("this function asks for a key: send the header 'Authorization: Bearer KEY'")
 
 

@@ -12,12 +12,10 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from lambda_app.api.routes import ROUTES
 from lambda_app.errors import InvalidJSONError, RequestError
 from lambda_app.limits import ALB_RESPONSE_BYTES, LAMBDA_RESPONSE_BYTES
 from lambda_app.text import encodable
 
-PATHS = frozenset(route.path for route in ROUTES)
 HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
 
 
@@ -150,9 +148,15 @@ def _route(path: str, stage: str, base_path: str) -> str:
     for prefix in (stage, base_path):
         if prefix and (path == prefix or path.startswith(prefix + "/")):
             path = path[len(prefix) :]
-    # With a slash at its end a route is the same one: nothing here redirects.
+    return _without_slash(path) if path.endswith("/") else path or "/"
+
+
+def _without_slash(path: str) -> str:
+    """Returns a route for the same with a slash at its end, because nothing here redirects."""
+    from lambda_app.api.routes import ROUTES
+
     bare = path.rstrip("/")
-    return bare if bare in PATHS else path or "/"
+    return bare if any(bare == route.path for route in ROUTES) else path
 
 
 def _text(value: Any, default: str) -> str:

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from lambda_app.api.http.auth import is_known
+from lambda_app.api.http import gateway
+from lambda_app.api.http.auth import check_key, is_known
+from lambda_app.errors import AuthenticationError
 from scripts.paths import ROOT
 from tests.support.fakes import Context, fake_dispatcher, http_v2
 
@@ -226,6 +228,13 @@ def test_every_hash_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch
     hashes = [hashlib.sha256(bytes([number])).hexdigest() for number in range(5)]
     assert is_known("\0", hashes)
     assert compared == hashes
+
+
+@pytest.mark.parametrize("value", ["", "Bearer", "Bearer ", "Bearer  ", "bearer \t", None])
+def test_an_empty_key_opens_nothing(value: str | None) -> None:
+    event = http_v2("/v1/embeddings", BODY, headers={} if value is None else {"authorization": value})
+    with pytest.raises(AuthenticationError):
+        check_key(gateway.normalise(event, ""), [hashlib.sha256(b"").hexdigest()])
 
 
 @pytest.mark.soak

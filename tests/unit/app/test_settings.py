@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,20 @@ def test_configured_threads_win() -> None:
         ("API_KEYS_SHA256", "0" * 64 + ","),
         ("API_KEYS_SHA256", "A" * 64),
         ("API_KEYS_SHA256", "0" * 63 + "٣"),
+        ("API_KEYS_SHA256", sha256(b"").hexdigest()),
+        ("API_KEYS_SHA256", "0" * 64 + "," + sha256(b"\n").hexdigest()),
+        ("CORS_ALLOW_ORIGINS", "https://*.example.com"),
+        ("CORS_ALLOW_ORIGINS", "https://a.example,https://*"),
+        ("CORS_ALLOW_ORIGINS", "https://Example.com"),
+        ("CORS_ALLOW_ORIGINS", "https://example.com:443"),
+        ("CORS_ALLOW_ORIGINS", "http://example.com:80"),
+        ("CORS_ALLOW_ORIGINS", "https://example.com:"),
+        ("CORS_ALLOW_ORIGINS", "https://example.com?secret"),
+        ("CORS_ALLOW_ORIGINS", "https://secret@example.com"),
+        ("CORS_ALLOW_ORIGINS", "https://"),
+        ("CORS_ALLOW_ORIGINS", "https://[::1"),
+        ("CORS_ALLOW_ORIGINS", "https://[::1]x"),
+        ("CORS_ALLOW_ORIGINS", "ftp://example.com"),
         ("LOG_LEVEL", "loud"),
         ("RESULT_SINK", "store"),
         ("RESULT_SINK", "a-b:store"),
@@ -91,6 +106,14 @@ def test_values_that_cannot_be_used_name_the_variable(name: str, value: str) -> 
     assert caught.value.param == name
     # What is put into the wrong variable may be a secret.
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://example.com", "http://localhost:3000", "http://[::1]:8080", "https://a-b.example:80", "*"],
+)
+def test_origins_that_browsers_send(origin: str) -> None:
+    assert Settings.from_env({"CORS_ALLOW_ORIGINS": origin}).cors_allow_origins == (origin,)
 
 
 def test_several_keys_at_once() -> None:
