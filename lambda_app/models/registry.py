@@ -63,8 +63,10 @@ class ModelRegistry:
     def embedder(self) -> Embedder:
         """The embedding model, opened if it is not yet. A bi-encoder's ranking uses it too.
 
+        So that it is there is no permission to embed: see :meth:`serves`.
+
         Raises:
-            ModelUnavailableError: this function serves no embeddings.
+            ModelUnavailableError: this function serves nothing that needs it.
         """
         if self._embedder is None:
             model = self.bundle.embedding

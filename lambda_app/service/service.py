@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lambda_app.errors import FieldError
+from lambda_app.errors import FieldError, ModelUnavailableError
 from lambda_app.limits import Limits
 from lambda_app.service.deadline import SECONDS_PER_TOKEN, before_writing, checkpoint
 from lambda_app.service.types import EmbedRequest, EmbedResult, RerankRequest, RerankResult, Truncate
@@ -44,6 +44,9 @@ class Service:
             InferenceError: the model gave a value that is not finite.
         """
         check_texts(request.texts, request.field, self.limits.embed_texts, self.limits)
+        # A bi-encoder's ranking needs the embedding model too, which is no permission to embed.
+        if not self.registry.serves("embedding"):
+            raise ModelUnavailableError("this function serves no embedding model")
         embedder = self.registry.embedder
         dimensions = check_dimensions(embedder.model, request.dimensions, request.dimensions_field)
         check_vectors_fit(request, dimensions, invocation.response_bytes)

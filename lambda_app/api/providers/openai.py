@@ -148,7 +148,7 @@ def models(service: Service, payload: Mapping[str, Any], invocation: Invocation)
     entries += [
         _entry(model, f"{model.id}:{alias}")
         for model in served
-        if model.task == "embedding"
+        if model.task == "embedding" and service.registry.serves("embedding")
         for alias in ("query", "passage")
     ]
     return {"object": "list", "data": entries}

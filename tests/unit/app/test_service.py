@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from lambda_app.errors import (
     EmptyError,
     FieldError,
     LimitError,
+    ModelUnavailableError,
     RequestError,
     ResponseTooLargeError,
     TextError,
@@ -22,7 +24,16 @@ from lambda_app.service.deadline import SECONDS_PER_NUMBER, before_writing, chec
 from lambda_app.service.service import Service
 from lambda_app.service.types import EmbedRequest, RerankRequest
 from lambda_app.service.validation import BYTES_PER_NUMBER, BYTES_PER_TOKEN
-from tests.support.fakes import DIMENSIONS, FakeEmbedder, FakeReranker, fake_service, invocation
+from tests.support.fakes import (
+    DIMENSIONS,
+    Context,
+    FakeEmbedder,
+    FakeReranker,
+    fake_dispatcher,
+    fake_service,
+    http_v2,
+    invocation,
+)
 
 SMALL = Limits(embed_texts=3, rerank_documents=2, text_characters=10, total_characters=20)
 
@@ -203,6 +214,35 @@ def test_a_bi_encoder_ranks_with_the_embedder() -> None:
 def test_the_models_that_are_served(environ: dict[str, str], rerank_kind: Any, served: list[str]) -> None:
     service = fake_service(environ, rerank_kind=rerank_kind)
     assert [model.task for model in service.models()] == served
+
+
+def test_what_ranks_with_the_embedder_does_not_embed() -> None:
+    service = fake_service({"MODELS": "reranker"}, rerank_kind="bi-encoder")
+    with pytest.raises(ModelUnavailableError):
+        service.embed(EmbedRequest(["a"], "query"), invocation())
+    assert embedder(service).asked == {}
+    assert service.rerank(RerankRequest("a", ["b"]), invocation()).results
+    service = fake_service({"MODELS": "embedding"}, rerank_kind="bi-encoder")
+    assert len(service.embed(EmbedRequest(["a"], "query"), invocation()).vectors) == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/embed", "/v2/embed", "/embed", "/", "/similarity"])
+def test_no_route_embeds_where_only_ranking_is_served(path: str) -> None:
+    dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR", "MODELS": "reranker"}, rerank_kind="bi-encoder")
+    bodies = {
+        "/v1/embeddings": {"input": "a"},
+        "/similarity": {"inputs": {"source_sentence": "a", "sentences": ["b"]}},
+        "/v1/embed": {"texts": ["a"], "input_type": "search_query"},
+        "/v2/embed": {"texts": ["a"], "input_type": "search_query"},
+    }
+    answer = dispatcher(http_v2(path, bodies.get(path, {"inputs": "a"})), Context())
+    assert answer["statusCode"] in {404, 424}
+    assert "model_unavailable" in answer["body"]
+    assert dispatcher({"action": "embed", "texts": ["a"]}, Context())["error"]["code"] == "model_unavailable"
+    aliases = [
+        model["id"] for model in json.loads(dispatcher(http_v2("/v1/models"), Context())["body"])["data"]
+    ]
+    assert aliases == ["test/embedding"]
 
 
 def test_a_text_too_long_is_refused_where_truncation_is_off() -> None:
