@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from lambda_app.limits import BATCH_TOKENS
 from lambda_app.models.inference import (
     Checkpoint,
+    OnEmpty,
     OnTokens,
     OnTruncated,
     TokenizingEstimate,
     encode_in_parts,
     name_in_parts,
+    refuse_empty,
     run_encodings,
     ticker,
     warm_up,
@@ -72,13 +74,15 @@ class Embedder:
         truncation_side: TruncationSide = "right",
         max_tokens: int | None = None,
         on_truncated: OnTruncated | None = None,
+        on_empty: OnEmpty | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> EmbedOutput:
         """Embeds at least one text with the prompt of its input type.
 
         A text of more than the model's tokens, or of more than ``max_tokens`` of its own, loses its
-        ``truncation_side``, never its prompt. ``on_truncated`` may raise instead. ``checkpoint`` is called
-        before each batch with the number of texts done, and may raise to stop.
+        ``truncation_side``, never its prompt. ``on_truncated`` may raise instead, and ``on_empty`` raises for
+        a text without tokens. ``checkpoint`` is called before each batch with the number of texts done, and
+        may raise to stop.
 
         Raises:
             InferenceError: a vector is not finite.
@@ -103,6 +107,7 @@ class Embedder:
             self._estimate,
             checkpoint,
         )
+        refuse_empty(encodings, on_empty)
         truncated = tuple(index for index, encoding in enumerate(encodings) if encoding.truncated)
         if truncated and on_truncated is not None:
             on_truncated(truncated)

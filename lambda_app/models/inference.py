@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class Checkpoint(Protocol):
 
 # Called with the indices of items that are longer than the model takes, before anything is run; may raise.
 OnTruncated = Callable[[tuple[int, ...]], None]
+# Called with the index of the first item that has no tokens at all, which no model can read; raises.
+OnEmpty = Callable[[int], NoReturn]
 # Called with the number of tokens so far, special ones not counted; may raise to stop.
 OnTokens = Callable[[int], None]
 
@@ -129,6 +131,21 @@ def encode_in_parts(
     if checkpoint is None:
         return encode(texts)
     return [encoding for part in in_parts(texts) for encoding in estimate.run(encode, part, checkpoint)]
+
+
+def refuse_empty(encodings: Iterable[Encoding], on_empty: OnEmpty | None) -> None:
+    """Raises if an item has no tokens: the text has none, and the tokenizer adds no special ones.
+
+    Its vector would be all zeros, or a division by zero.
+
+    Raises:
+        ValueError: there is no ``on_empty``, which raises an error of its own.
+    """
+    for index, encoding in enumerate(encodings):
+        if not encoding.ids:
+            if on_empty is not None:
+                on_empty(index)
+            raise ValueError(f"item {index} has no tokens")
 
 
 def name_in_parts(

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from lambda_app.limits import BATCH_TOKENS
 from lambda_app.models.inference import (
     Checkpoint,
+    OnEmpty,
     OnTokens,
     OnTruncated,
     TokenizingEstimate,
     encode_in_parts,
     name_in_parts,
+    refuse_empty,
     run_encodings,
     ticker,
     warm_up,
@@ -70,13 +72,14 @@ class Reranker:
         truncation_side: TruncationSide = "right",
         max_document_tokens: int | None = None,
         on_truncated: OnTruncated | None = None,
+        on_empty: OnEmpty | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> RerankOutput:
         """Scores at least one document against the query; pairs over the limit are truncated longest first.
 
-        ``truncation_side`` is what they lose, ``max_document_tokens`` bounds a document by itself, and
-        ``on_truncated`` may raise instead. ``checkpoint`` is called before each batch with the number of
-        documents done, and may raise to stop.
+        ``truncation_side`` is what they lose, and ``max_document_tokens`` bounds a document by itself.
+        ``on_truncated`` may raise instead, and ``on_empty`` raises for a pair without tokens. ``checkpoint``
+        is called before each batch with the number of documents done, and may raise to stop.
 
         Raises:
             InferenceError: a logit is not finite.
@@ -95,6 +98,7 @@ class Reranker:
             checkpoint,
         )
         encodings = encode_in_parts(encode, documents, self._estimate, checkpoint)
+        refuse_empty(encodings, on_empty)
         truncated = tuple(index for index, encoding in enumerate(encodings) if encoding.truncated)
         if truncated and on_truncated is not None:
             on_truncated(truncated)

@@ -14,6 +14,7 @@ from lambda_app.service.validation import (
     check_texts,
     check_tokens_fit,
     check_vectors_fit,
+    empty_refusal,
     refusal,
 )
 
@@ -58,6 +59,7 @@ class Service:
             truncation_side=_side(request.truncate),
             max_tokens=request.max_tokens,
             on_truncated=refusal(request.truncate, request.field),
+            on_empty=empty_refusal(request.field),
             checkpoint=checkpoint(deadline, texts),
         )
         invocation.usage.add(texts, output.tokens)
@@ -141,6 +143,7 @@ class Service:
             truncation_side=_side(request.truncate),
             max_document_tokens=request.document_tokens,
             on_truncated=refusal(request.truncate, request.field),
+            on_empty=empty_refusal(request.field),
             checkpoint=checkpoint(deadline, len(request.documents)),
         )
         scores = output.logits.astype("float64")
@@ -156,6 +159,7 @@ class Service:
             "query",
             truncation_side=_side(request.truncate),
             on_truncated=refusal(request.truncate, "query", single=True),
+            on_empty=empty_refusal("query", single=True),
             checkpoint=checkpoint(deadline, total, query=True),
         )
         documents = embedder.embed(
@@ -164,6 +168,7 @@ class Service:
             truncation_side=_side(request.truncate),
             max_tokens=request.document_tokens,
             on_truncated=refusal(request.truncate, request.field),
+            on_empty=empty_refusal(request.field),
             checkpoint=checkpoint(deadline, total),
         )
         scores = documents.vectors.astype("float64") @ query.vectors[0].astype("float64")

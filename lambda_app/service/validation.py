@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from lambda_app.errors import EmptyError, FieldError, LimitError, ResponseTooLargeError, TextError
 from lambda_app.text import encodable
@@ -11,7 +11,7 @@ from lambda_app.text import encodable
 if TYPE_CHECKING:
     from lambda_app.bundle import ModelInfo
     from lambda_app.limits import Limits
-    from lambda_app.models.inference import OnTruncated
+    from lambda_app.models.inference import OnEmpty, OnTruncated
     from lambda_app.service.types import EmbedRequest, Truncate
 
 # The fewest bytes that one number of a vector takes in a response, by encoding: what cannot fit is refused
@@ -129,6 +129,16 @@ def check_tokens_fit(count: int, field: str, max_bytes: int) -> None:
         raise ResponseTooLargeError(
             f"{count} tokens or more cannot fit one answer: send fewer texts", param=field
         )
+
+
+def empty_refusal(field: str, *, single: bool = False) -> OnEmpty:
+    """Returns a function that refuses a text without tokens, such as one zero-width character."""
+
+    def refuse(index: int) -> NoReturn:
+        where = field if single else f"{field}[{index}]"
+        raise TextError(f"{where} has no tokens for this model: leave it out", param=where)
+
+    return refuse
 
 
 def refusal(truncate: Truncate, field: str, *, single: bool = False) -> OnTruncated | None:

@@ -17,7 +17,7 @@ from lambda_app.dispatch import Dispatcher
 from lambda_app.invocation import Invocation
 from lambda_app.limits import Limits
 from lambda_app.models.embedder import EmbedOutput, InputType
-from lambda_app.models.inference import Checkpoint, OnTokens, OnTruncated
+from lambda_app.models.inference import Checkpoint, OnEmpty, OnTokens, OnTruncated
 from lambda_app.models.reranker import RerankOutput
 from lambda_app.models.tokenizer.tokenizer import Token
 from lambda_app.service.service import Service
@@ -71,6 +71,7 @@ class FakeEmbedder:
         truncation_side: str = "right",
         max_tokens: int | None = None,
         on_truncated: OnTruncated | None = None,
+        on_empty: OnEmpty | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> EmbedOutput:
         self.asked = {"truncation_side": truncation_side, "max_tokens": max_tokens}
@@ -118,6 +119,7 @@ class FakeReranker:
         truncation_side: str = "right",
         max_document_tokens: int | None = None,
         on_truncated: OnTruncated | None = None,
+        on_empty: OnEmpty | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> RerankOutput:
         self.asked = {"truncation_side": truncation_side, "max_document_tokens": max_document_tokens}

@@ -23,6 +23,7 @@ from lambda_app.errors import BundleError, ModelUnavailableError
 from lambda_app.models.embedder import Embedder, InputType
 from lambda_app.models.registry import ModelRegistry
 from lambda_app.models.reranker import Reranker
+from lambda_app.models.tokenizer.templates import Template
 from lambda_app.settings import Settings
 from lambda_app.start import start
 from tests.support.fakes import Context, http_v2
@@ -150,6 +151,40 @@ def test_texts_of_too_many_tokens_are_not_all_tokenized(function: Dispatcher) ->
     assert answer["statusCode"] == 413
     assert json.loads(answer["body"])["code"] == "response_too_large"
     assert time.monotonic() - started < 2
+
+
+NO_SPECIAL_TOKENS = Template(((), ()), ((), ()), (0,))
+
+
+@pytest.mark.parametrize(
+    ("texts", "place"), [(["\u200b"], 0), (["a", "\u200b", "b"], 1), (["\u200b", "\u200b"], 0)]
+)
+def test_a_text_without_tokens_is_refused_by_its_place(
+    tiny_bundle: Bundle, texts: list[str], place: int
+) -> None:
+    function = start(environ(tiny_bundle), PhaseClock())
+    embedder = function._service.registry.embedder
+    # With the special tokens around it, there is something to read.
+    assert len(embed(function, texts)) == len(texts)
+    embedder._tokenizer._single = NO_SPECIAL_TOKENS
+    error = call(function, {"action": "embed", "texts": texts})["error"]
+    assert (error["code"], error["param"]) == ("invalid_text", f"texts[{place}]")
+    answer = call(function, http_v2("/v1/embeddings", {"input": texts}))
+    assert answer["statusCode"] == 400
+    assert len(embed(function, ["a", "b"])) == 2
+    with pytest.raises(ValueError, match="has no tokens"):
+        embedder.embed(texts, "none")
+
+
+def test_a_pair_without_tokens_is_refused_by_its_place(tiny_bundle: Bundle) -> None:
+    function = start(environ(tiny_bundle), PhaseClock())
+    tokenizer = function._service.registry.reranker._tokenizer
+    tokenizer._pair = Template(((), (), ()), ((), (), ()), (0, 0))
+    tokenizer._backend = lambda texts, limit, tick=None: [[5] * (text != "\u200b") for text in texts]
+    ask = {"action": "rerank", "query": "\u200b", "documents": ["a", "\u200b"]}
+    error = call(function, ask)["error"]
+    assert (error["code"], error["param"]) == ("invalid_text", "documents[1]")
+    assert len(call(function, {**ask, "query": "q"})["results"]) == 2
 
 
 def test_http_and_direct_answers_agree(function: Dispatcher) -> None:
