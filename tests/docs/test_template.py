@@ -128,9 +128,23 @@ def test_roles_may_do_what_is_needed_and_no_more() -> None:
             assert all(action.startswith(("xray:Put", "ec2:")) for action in listed)
     assert not any("*" in action for action in actions)
     assert {action.partition(":")[0] for action in actions} == {
-        *("logs", "xray", "ec2", "elasticfilesystem", "s3"),
+        *("logs", "xray", "ec2", "elasticfilesystem", "s3", "sqs"),
     }
     assert "s3:PutObject" not in actions
+
+
+def test_asynchronous_invocations_that_fail_are_kept() -> None:
+    properties = RESOURCES["PipelineFunction"]["Properties"]
+    destination = properties["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]
+    queue = {"Fn::GetAtt": "AsyncFailures.Arn"}
+    assert destination == {"Type": "SQS", "Destination": queue}
+    assert RESOURCES["AsyncFailures"]["Type"] == "AWS::SQS::Queue"
+    # SAM adds no permission to a role that the template declares.
+    allowed = [statement for statement in statements() if statement["Action"] == "sqs:SendMessage"]
+    assert [statement["Resource"] for statement in allowed] == [queue]
+    assert "async-failures" in {
+        policy["PolicyName"] for policy in RESOURCES["PipelineFunctionRole"]["Properties"]["Policies"]
+    }
 
 
 # What the template takes from the function
