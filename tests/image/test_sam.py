@@ -22,6 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from lambda_app.coldstart.clock import PhaseClock
+from lambda_app.errors import UnservedEventError
 from lambda_app.start import start
 from scripts.paths import ROOT
 from tests.support.fakes import Context
@@ -123,16 +124,26 @@ def test_local_invoke_of_samples_of_http(sam: Sam, function: Function, sample: t
 OTHER_SAMPLES = [
     ("cloudwatch", "scheduled-event"),
     ("sqs", "receive-message"),
-    ("s3", "put"),
-    ("sns", "notification"),
     ("stepfunctions", "error"),
 ]
+# Of sources that are not served: nobody reads a response, so the function fails and Lambda keeps the event.
+UNSERVED_SAMPLES = [("s3", "put"), ("sns", "notification")]
 
 
 @pytest.mark.parametrize("sample", OTHER_SAMPLES, ids=" ".join)
 def test_local_invoke_of_other_samples(sam: Sam, function: Function, sample: tuple[str, str]) -> None:
     event = sam.generate_event(*sample)
     assert_same(sam.invoke("PipelineFunction", event), function(event))
+
+
+@pytest.mark.parametrize("sample", UNSERVED_SAMPLES, ids=" ".join)
+def test_local_invoke_fails_for_events_that_are_not_served(
+    sam: Sam, function: Function, sample: tuple[str, str]
+) -> None:
+    event = sam.generate_event(*sample)
+    assert sam.invoke("PipelineFunction", event)["errorType"] == "UnservedEventError"
+    with pytest.raises(UnservedEventError):
+        function(event)
 
 
 # sam local start-api
