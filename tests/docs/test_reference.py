@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from lambda_app.api.events.direct import EmbedEvent, RerankEvent
 from lambda_app.api.http.auth import is_known
 from lambda_app.bundle.versions import RUNTIME_VERSION_DIFFERS
 from lambda_app.settings import Settings
@@ -71,6 +72,13 @@ def test_example_events_have_the_fields_that_are_described(action: str) -> None:
     assert event["action"] == action
     described = set(re.findall(r"[a-z_]+", " ".join(" ".join(row) for row in table(EVENTS, "event"))))
     assert event.keys() <= described | set(first_cells(EVENTS, "field"))
+
+
+def test_every_optional_field_of_direct_events_is_described() -> None:
+    declared = {**EmbedEvent.fields, **RerankEvent.fields}
+    optional = {name for name, field in declared.items() if not field.required}
+    # What batch.py reads of an event among others.
+    assert set(first_cells(EVENTS, "field")) == optional | {"id"}
 
 
 @pytest.mark.parametrize("command", commands(IMAGE, "make"))

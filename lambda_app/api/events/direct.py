@@ -1,4 +1,8 @@
-"""Direct invocation: ``{"action": ...}`` events from pipelines, without a web layer."""
+"""Direct invocation: ``{"action": ...}`` events from pipelines, without a web layer.
+
+Their fields are declared here, as those of HTTP bodies are beside their functions. ``id`` is not among them:
+it belongs to an event among others (``batch.py``).
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,54 @@ from typing import Any
 
 from lambda_app.api.parsing import fields
 from lambda_app.api.parsing.input_type import INPUT_TYPES
-from lambda_app.api.parsing.vectors import encode_vectors
+from lambda_app.api.parsing.request import AnyText, Choice, Flag, Integer, Request, Text, Texts
+from lambda_app.api.parsing.vectors import ENCODINGS, encode_vectors
 from lambda_app.api.response_size import check_size
 from lambda_app.errors import DeadlineError, FieldError, LambdaAppError, ResponseTooLargeError
 from lambda_app.invocation import Invocation, Result
 from lambda_app.service.service import Service
 from lambda_app.service.types import EmbedRequest, RerankRequest
 
-ENCODINGS = ("float", "base64")
-SHARED_FIELDS = ("action", "model", "max_response_bytes")
-EMBED_FIELDS = (*SHARED_FIELDS, "texts", "input_type", "encoding", "dimensions")
-RERANK_FIELDS = (*SHARED_FIELDS, "query", "documents", "top_n", "raw_scores")
+
+class Action(Choice[str]):
+    """The word that chose the request."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__({word: word})
+        self.required = True
+
+
+class ModelEvent(Request):
+    """What all events that run a model may say."""
+
+    model = AnyText("Accepted and ignored: the response names the real model.")
+    max_response_bytes = Integer("The size of the largest response that the caller can read.")
+
+
+class EmbedEvent(ModelEvent):
+    """Texts to embed."""
+
+    action = Action("embed")
+    texts = Texts("embed_texts", "One text or a list of texts.")
+    input_type = Choice(INPUT_TYPES, "Selects the prompt: passage unless it is stated.")
+    encoding = Choice(ENCODINGS, "How vectors are written: float unless it is stated.")
+    dimensions = Integer("Fewer than the model has, where it was trained for that.")
+
+
+class RerankEvent(ModelEvent):
+    """Documents to rank by relevance to a query."""
+
+    action = Action("rerank")
+    query = Text()
+    documents = Texts("rerank_documents", "One text or a list of texts.")
+    top_n = Integer("How many of the best documents are returned: all unless it is stated.")
+    raw_scores = Flag("Returns the model's own scores instead of scores between 0 and 1.")
+
+
+class InfoEvent(Request):
+    """Asks for what runs here."""
+
+    action = Action("info")
 
 
 def matches(event: Any) -> bool:
@@ -71,16 +112,17 @@ def error_object(error: LambdaAppError) -> dict[str, Any]:
 
 
 def _embed(service: Service, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
-    fields.reject_unknown(event, EMBED_FIELDS)
-    fields.optional_text(event, "model")
-    encoding = fields.optional_choice(event, "encoding", ENCODINGS, "float")
-    request = EmbedRequest(
-        texts=fields.texts(event, "texts", max_items=service.limits.embed_texts),
-        input_type=fields.optional_meaning(event, "input_type", INPUT_TYPES) or "passage",
-        encodings=(encoding,),
-        dimensions=fields.optional_integer(event, "dimensions"),
+    request = EmbedEvent(event, service.limits, "the event")
+    encoding = request.encoding or "float"
+    result = service.embed(
+        EmbedRequest(
+            texts=request.texts,
+            input_type=request.input_type or "passage",
+            encodings=(encoding,),
+            dimensions=request.dimensions,
+        ),
+        invocation,
     )
-    result = service.embed(request, invocation)
     return {
         "model": result.model,
         "dimensions": result.dimensions,
@@ -91,15 +133,16 @@ def _embed(service: Service, event: Mapping[str, Any], invocation: Invocation) -
 
 
 def _rerank(service: Service, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
-    fields.reject_unknown(event, RERANK_FIELDS)
-    fields.optional_text(event, "model")
-    request = RerankRequest(
-        query=fields.text(event, "query"),
-        documents=fields.texts(event, "documents", max_items=service.limits.rerank_documents),
-        top_n=fields.optional_integer(event, "top_n"),
-        raw_scores=fields.optional_flag(event, "raw_scores"),
+    request = RerankEvent(event, service.limits, "the event")
+    result = service.rerank(
+        RerankRequest(
+            query=request.query,
+            documents=request.documents,
+            top_n=request.top_n,
+            raw_scores=request.raw_scores,
+        ),
+        invocation,
     )
-    result = service.rerank(request, invocation)
     return {
         "model": result.model,
         "results": [{"index": index, "score": score} for index, score in result.results],
@@ -109,7 +152,7 @@ def _rerank(service: Service, event: Mapping[str, Any], invocation: Invocation) 
 
 
 def _info(service: Service, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
-    fields.reject_unknown(event, ("action",))
+    InfoEvent(event, service.limits, "the event")
     from lambda_app.api.providers.info import describe
 
     return describe(service, event, invocation)

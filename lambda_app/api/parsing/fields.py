@@ -85,14 +85,6 @@ def texts(body: Mapping[str, Any], name: str, *, max_items: int) -> list[str]:
     return [item_text(item, f"{name}[{index}]") for index, item in enumerate(value)]
 
 
-def optional_choice(body: Mapping[str, Any], name: str, choices: Collection[str], default: str) -> str:
-    """Reads one of ``choices``; absent or null gives ``default``."""
-    value = body.get(name)
-    if value is None:
-        return default
-    return one_of(value, name, choices)
-
-
 def optional_meaning(body: Mapping[str, Any], name: str, meanings: Mapping[str, T]) -> T | None:
     """Reads a word of ``meanings`` and returns what it means; absent or null gives None."""
     value = body.get(name)

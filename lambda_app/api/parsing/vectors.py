@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
     import numpy as np
 
+Encoding = Literal["float", "base64"]
+ENCODINGS: Mapping[str, Encoding] = {"float": "float", "base64": "base64"}
 DTYPES = ("float", "int8", "uint8", "binary", "ubinary")
 # An int8 covers this many standard deviations of a number in a random unit vector, 1/sqrt(dimensions). One
 # scale for all vectors keeps their inner products comparable; what lies beyond it is clipped.

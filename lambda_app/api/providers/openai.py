@@ -7,7 +7,7 @@ in the response are our own additions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from lambda_app.api.parsing import fields, input_type
 from lambda_app.api.parsing.input_type import INPUT_TYPES
@@ -24,7 +24,7 @@ from lambda_app.api.parsing.request import (
     Texts,
     enum_schema,
 )
-from lambda_app.api.parsing.vectors import DTYPES, encode_vectors
+from lambda_app.api.parsing.vectors import DTYPES, ENCODINGS, encode_vectors
 from lambda_app.api.providers import jina
 from lambda_app.errors import FieldError, NotFoundError
 from lambda_app.limits import Limits
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 # NVIDIA's clients of this route send words where Jina's send true or false.
 TRUNCATE: Mapping[str, Truncate] = {"NONE": "none", "START": "start", "END": "end"}
-Encoding = Literal["float", "base64"]
-ENCODINGS: Mapping[str, Encoding] = {"float": "float", "base64": "base64"}
 
 
 class InputTexts(Texts):

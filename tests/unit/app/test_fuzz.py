@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from builder.tokenizer.fuzz_corpus import fuzz_texts
+from lambda_app.api.events.direct import EmbedEvent, RerankEvent
 from lambda_app.errors import UnservedEventError
 from lambda_app.models.tokenizer import load_tokenizer
 from lambda_app.models.tokenizer.tokenizer import Tokenizer
@@ -107,16 +108,7 @@ DIRECT = st.fixed_dictionaries(
     {"action": st.sampled_from(["embed", "rerank", "info", "ping"]) | JSON_VALUES},
     optional={
         name: st.just("a") | st.lists(st.text(max_size=3), max_size=3) | JSON_VALUES
-        for name in (
-            "texts",
-            "query",
-            "documents",
-            "top_n",
-            "encoding",
-            "input_type",
-            "id",
-            "max_response_bytes",
-        )
+        for name in sorted({*EmbedEvent.fields, *RerankEvent.fields, "id"} - {"action"})
     },
 )
 MESSAGE = st.fixed_dictionaries(

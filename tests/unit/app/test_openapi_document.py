@@ -18,6 +18,7 @@ from lambda_app.api.routes import GETS, POSTS
 from lambda_app.limits import ALB_RESPONSE_BYTES
 from tests.support.fakes import Context, fake_dispatcher, http_v2
 from tests.support.golden_openapi import GOLDEN, rendered
+from tests.support.json_schema import resolved, valid
 
 DISPATCHER = fake_dispatcher({"LOG_LEVEL": "ERROR"})
 ROUTES = {route.path: route for route in operations()}
@@ -41,65 +42,10 @@ def schema_of(route: Operation) -> dict[str, Any]:
 
 
 def fields_of(route: Operation) -> list[str]:
-    schema = resolved(schema_of(route))
+    schema = resolved(schema_of(route), COMPONENTS)
     return list(schema["properties"])
 
 
-def resolved(schema: dict[str, Any]) -> dict[str, Any]:
-    if "$ref" not in schema:
-        return schema
-    found: dict[str, Any] = COMPONENTS[schema["$ref"].rpartition("/")[2]]
-    return found
-
-
-KINDS: dict[str, tuple[type, ...]] = {
-    "null": (type(None),),
-    "boolean": (bool,),
-    "integer": (int,),
-    "string": (str,),
-    "array": (list,),
-    "object": (dict,),
-}
-
-
-def valid(value: Any, schema: dict[str, Any]) -> bool:
-    """Whether a value is what a JSON Schema describes, for the keywords that ours use."""
-    schema = resolved(schema)
-    if "anyOf" in schema:
-        return any(valid(value, one) for one in schema["anyOf"])
-    unknown = schema.keys() - KEYWORDS
-    assert not unknown, f"keywords this test does not know: {unknown}"
-    kind = schema.get("type")
-    if kind is not None and not isinstance(value, KINDS[kind]):
-        return False
-    if isinstance(value, bool) and kind == "integer":
-        return False
-    if "const" in schema and value != schema["const"]:
-        return False
-    if "enum" in schema and value not in schema["enum"]:
-        return False
-    if isinstance(value, str):
-        return bool(schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)))
-    if isinstance(value, int):
-        return bool(value >= schema.get("minimum", value))
-    if isinstance(value, list):
-        fits = schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value))
-        return fits and all(valid(item, schema["items"]) for item in value)
-    if isinstance(value, dict):
-        properties = schema.get("properties", {})
-        more = schema.get("additionalProperties", True) or value.keys() <= properties.keys()
-        return (
-            more
-            and set(schema.get("required", ())) <= value.keys()
-            and all(valid(value[name], inner) for name, inner in properties.items() if name in value)
-        )
-    return True
-
-
-KEYWORDS = {
-    *("type", "const", "enum", "minLength", "maxLength", "minimum", "minItems", "maxItems", "items"),
-    *("properties", "additionalProperties", "required", "title", "description", "default"),
-}
 COMPONENTS = document()["components"]["schemas"]
 
 
@@ -118,7 +64,7 @@ def test_every_route_is_described() -> None:
 @pytest.mark.parametrize(("route", "body"), EXAMPLES)
 def test_examples_are_answered_as_described(route: Operation, body: Any) -> None:
     assert route.request is not None
-    assert valid(body, schema_of(route))
+    assert valid(body, schema_of(route), COMPONENTS)
     answer = send(route.path, body)
     assert answer["statusCode"] == 200, answer["body"]
     TypeAdapter(route.answer).validate_json(answer["body"], by_alias=True)
@@ -176,7 +122,7 @@ def bodies(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 def test_what_is_described_is_what_is_taken(asked: tuple[str, dict[str, Any]]) -> None:
     path, body = asked
     answer = send(path, body)
-    described = valid(body, schema_of(ROUTES[path]))
+    described = valid(body, schema_of(ROUTES[path]), COMPONENTS)
     if answer["statusCode"] == 200:
         assert described, body
         TypeAdapter(ROUTES[path].answer).validate_json(answer["body"], by_alias=True)

@@ -1,0 +1,63 @@
+"""Whether a value is what a JSON Schema describes, for the keywords that the project's schemas use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+TYPES: dict[str, tuple[type, ...]] = {
+    "null": (type(None),),
+    "boolean": (bool,),
+    "integer": (int,),
+    "string": (str,),
+    "array": (list,),
+    "object": (dict,),
+}
+KEYWORDS = {
+    *("type", "const", "enum", "minLength", "maxLength", "minimum", "minItems", "maxItems", "items"),
+    *("properties", "additionalProperties", "required", "title", "description", "default"),
+}
+
+
+def resolved(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the schema that a reference names, and any other as it is."""
+    if "$ref" not in schema:
+        return schema
+    found: Mapping[str, Any] = components[schema["$ref"].rpartition("/")[2]]
+    return found
+
+
+def valid(value: Any, schema: Mapping[str, Any], components: Mapping[str, Any]) -> bool:
+    """Whether a value is valid; ``components`` are the schemas that references name."""
+    schema = resolved(schema, components)
+    if "anyOf" in schema:
+        return any(valid(value, one, components) for one in schema["anyOf"])
+    unknown = schema.keys() - KEYWORDS
+    assert not unknown, f"keywords this test does not know: {unknown}"
+    kind = schema.get("type")
+    if kind is not None and not isinstance(value, TYPES[kind]):
+        return False
+    if isinstance(value, bool) and kind == "integer":
+        return False
+    if "const" in schema and value != schema["const"]:
+        return False
+    if "enum" in schema and value not in schema["enum"]:
+        return False
+    if isinstance(value, str):
+        return bool(schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)))
+    if isinstance(value, int):
+        return bool(value >= schema.get("minimum", value))
+    if isinstance(value, list):
+        fits = schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value))
+        return fits and all(valid(item, schema["items"], components) for item in value)
+    if isinstance(value, dict):
+        properties = schema.get("properties", {})
+        more = schema.get("additionalProperties", True) or value.keys() <= properties.keys()
+        return (
+            more
+            and set(schema.get("required", ())) <= value.keys()
+            and all(
+                valid(value[name], inner, components) for name, inner in properties.items() if name in value
+            )
+        )
+    return True
