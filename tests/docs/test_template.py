@@ -157,6 +157,28 @@ def test_functions_get_variables_that_exist() -> None:
     assert variables <= set(first_cells("docs/reference/configuration.md", "variable"))
 
 
+@pytest.mark.parametrize(
+    ("routers", "taken"),
+    [
+        ("", True),
+        ("my_module:router", True),
+        ("my_package.routes:router,other:team", True),
+        ("my_module", False),
+        ("my_module:", False),
+        ("my_module:routers.team", False),
+        ("my_module:router,", False),
+        ("my_module:router other:team", False),
+    ],
+)
+def test_routers_of_the_deployers_own_reach_the_function(routers: str, taken: bool) -> None:
+    variables = RESOURCES["HttpFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables["APP_ROUTERS"] == {"Ref": "AppRouters"}
+    pattern = TEMPLATE["Parameters"]["AppRouters"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, routers)) == taken
+    if taken:
+        assert ",".join(Settings.from_env({"APP_ROUTERS": routers}).app_routers) == routers
+
+
 def test_the_pipeline_function_has_no_web_layer() -> None:
     preload = RESOURCES["PipelineFunction"]["Properties"]["Environment"]["Variables"]["PRELOAD"]
     assert Settings.from_env({"PRELOAD": preload}).preload == {"embedding", "reranker"}
