@@ -47,7 +47,8 @@ def _check_activation(content: dict[str, Any], config: RerankerConfig) -> None:
     if not isinstance(declared, str):
         return
     name = declared.rsplit(".", 1)[-1].lower()
-    if name != config.activation:
+    # The logits of a model without an activation rank the same behind a sigmoid, which may be chosen for it.
+    if name != config.activation and (name, config.activation) != ("identity", "sigmoid"):
         cure = f'write activation = "{name}"' if name in ("sigmoid", "identity") else "take another model"
         raise ModelMismatchError(
             f"{config.id} scores with {name!r} (config.json), the config says {config.activation!r}: {cure}",

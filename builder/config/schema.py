@@ -46,7 +46,7 @@ class EmbeddingConfig:
 
 @dataclass(frozen=True, slots=True)
 class RerankerConfig:
-    """The reranking model, a cross-encoder; ``activation`` turns its logit into a score."""
+    """The reranking model, a cross-encoder; ``activation`` is what it was trained with behind its logit."""
 
     source: Source
     id: str

@@ -74,7 +74,8 @@ class Service:
     def rerank(self, request: RerankRequest, invocation: Invocation) -> RerankResult:
         """Ranks the documents by relevance to the query.
 
-        A cross-encoder's score is its activation of the logit; a bi-encoder's is the cosine mapped to [0, 1].
+        Scores are in [0, 1] unless raw ones are asked for: a cross-encoder's is the sigmoid of its logit,
+        a bi-encoder's the cosine mapped to that.
 
         Raises:
             RequestError: a text, ``top_n`` or the number of documents is out of bounds, or no reranker is
@@ -147,7 +148,8 @@ class Service:
             checkpoint=checkpoint(deadline, len(request.documents)),
         )
         scores = output.logits.astype("float64")
-        if reranker.model.activation == "sigmoid" and not request.raw_scores:
+        # Of a model that was trained without an activation too: every API promises scores from 0 to 1.
+        if not request.raw_scores:
             scores = _sigmoid(scores)
         return _ranked(reranker.model, scores, output.tokens, output.truncated, request.top_n)
 

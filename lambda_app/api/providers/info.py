@@ -26,17 +26,17 @@ def health(service: Service, payload: Mapping[str, Any], invocation: Invocation)
 def describe(service: Service, payload: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
     """Returns models, quantization, CPU features, versions, limits and the cold start's phases.
 
-    With the fields of TEI, which serves one model: the embedding model here, the reranker where there is
-    none.
+    With the fields of TEI, which serves one task: embedding here, ranking where there is no more.
     """
     models = service.models()
     return (_tei_fields(service, models[0]) if models else {}) | _own_fields(service, models)
 
 
 def _tei_fields(service: Service, model: ModelInfo) -> dict[str, Any]:
+    # What is served, and not what the model is: a bi-encoder's embedding model may be there for ranking only.
     kind = (
         {"embedding": {"pooling": model.pooling}}
-        if model.task == "embedding"
+        if service.registry.serves("embedding")
         else {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}}
     )
     return {

@@ -345,8 +345,19 @@ def test_info_for_teis_readers_and_ours() -> None:
     assert info["max_client_batch_size"] == info["limits"]["embed_texts"]
     assert info["version"] == __version__
     assert info["models"].keys() == {"embedding", "reranker"}
-    alone = fake_dispatcher({"LOG_LEVEL": "ERROR", "MODELS": "reranker"})
-    assert ask("/info", dispatcher=alone)["model_type"].keys() == {"reranker"}
+
+
+@pytest.mark.parametrize("rerank_kind", ["cross-encoder", "bi-encoder"])
+def test_info_names_the_task_that_is_served(rerank_kind: Any) -> None:
+    """Readers of TEI's response, such as Dify, take the first key for the model's task."""
+    for models, task in (
+        ("reranker", "reranker"),
+        ("embedding", "embedding"),
+        ("embedding,reranker", "embedding"),
+    ):
+        settings = {"LOG_LEVEL": "ERROR", "MODELS": models}
+        info = ask("/info", dispatcher=fake_dispatcher(settings, rerank_kind=rerank_kind))
+        assert list(info["model_type"]) == [task]
 
 
 # Errors

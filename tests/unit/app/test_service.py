@@ -33,6 +33,7 @@ from tests.support.fakes import (
     fake_service,
     http_v2,
     invocation,
+    model_info,
 )
 
 SMALL = Limits(embed_texts=3, rerank_documents=2, text_characters=10, total_characters=20)
@@ -184,6 +185,16 @@ def test_a_cross_encoders_score_is_the_sigmoid_of_its_logit() -> None:
     expected = [1 / (1 + np.exp(-logit)) for _, logit in raw]
     assert [score for _, score in scores] == pytest.approx(expected)
     assert service.rerank(request._replace(top_n=2), invocation()).results == scores[:2]
+
+
+def test_a_model_without_an_activation_scores_between_0_and_1_too() -> None:
+    service = fake_service()
+    request = RerankRequest("abc", ["z", "abc"])
+    expected = service.rerank(request, invocation()).results
+    reranker(service).model = model_info("reranker", activation="identity")
+    assert service.rerank(request, invocation()).results == expected
+    raw = service.rerank(request._replace(raw_scores=True), invocation()).results
+    assert raw == ((1, 2.0), (0, -1.0))
 
 
 def test_a_bi_encoder_ranks_with_the_embedder() -> None:

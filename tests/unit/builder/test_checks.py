@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -203,14 +204,14 @@ def test_a_tokenizer_with_more_tokens_than_embeddings(embedder: Path, tmp_path: 
         ({"architectures": None}, "wrong_task", "not given"),
         ({"auto_map": {"AutoModel": "m.M"}}, "remote_code", "auto_map"),
         (
-            {"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"},
+            {"sbert_ce_default_activation_function": "torch.nn.modules.activation.Tanh"},
             "activation_mismatch",
-            "'identity'",
+            "'tanh'",
         ),
         (
-            {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}},
+            {"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Tanh"}},
             "activation_mismatch",
-            "'identity'",
+            "'tanh'",
         ),
         # Position ids of XLM-R begin behind the padding id: 64 positions are 62 tokens.
         ({"max_position_embeddings": 64}, "max_tokens_mismatch", "takes 62 tokens"),
@@ -224,6 +225,22 @@ def test_cross_encoders_that_contradict(
     with pytest.raises(ModelMismatchError, match=message) as caught:
         check_reranker(files, reranker(cross_encoder))
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("activation", ["identity", "sigmoid"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"},
+        {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}},
+    ],
+)
+def test_a_sigmoid_may_be_chosen_where_a_model_declares_none(
+    cross_encoder: Path, tmp_path: Path, change: dict[str, object], activation: Any
+) -> None:
+    change_json(cross_encoder, "config.json", **change)
+    files = fetch(LocalSource(cross_encoder), tmp_path)
+    check_reranker(files, replace(reranker(cross_encoder), activation=activation))
 
 
 @pytest.mark.parametrize("name", ["config.json", "modules.json", "tokenizer.json", "1_Pooling/config.json"])

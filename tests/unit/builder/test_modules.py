@@ -296,11 +296,6 @@ def test_dimensions_that_contradict(
     [
         ({"id2label": {"0": "a", "1": "b", "2": "c"}}, "wrong_task", "3 labels.*bi-encoder"),
         (
-            {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}},
-            "activation_mismatch",
-            'write activation = "identity"',
-        ),
-        (
             {"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Tanh"}},
             "activation_mismatch",
             "take another model",
