@@ -91,8 +91,9 @@ class Dispatcher:
         yield EventSource("ping", warm_up.matches, warm_up.answer)
         yield EventSource("direct", direct.matches, direct.answer)
         # Imported by the first event that comes from none of the above.
-        from lambda_app.api.events import batch, sqs
+        from lambda_app.api.events import batch, redshift, sqs
 
+        yield EventSource("redshift", redshift.matches, redshift.answer)
         yield EventSource("queue", sqs.matches, partial(sqs.answer, self._sink), is_read=False)
         yield EventSource("batch", batch.matches, batch.answer)
         from lambda_app.api.events import unserved
