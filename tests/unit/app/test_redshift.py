@@ -15,7 +15,7 @@ from scripts.paths import ROOT
 from tests.support.fakes import Context, FakeEmbedder, fake_dispatcher
 from tests.support.json_values import JSON_VALUES
 
-DISPATCHER = fake_dispatcher({"LOG_LEVEL": "ERROR"})
+DISPATCHER: Any = fake_dispatcher({"LOG_LEVEL": "ERROR"})
 
 
 def event(function: str, arguments: Any, **changes: Any) -> dict[str, Any]:
@@ -72,7 +72,14 @@ def test_passages_have_their_own_function() -> None:
 
 
 def test_scores_equal_those_of_a_direct_call_whatever_the_order_of_queries() -> None:
-    pairs = [["abc", "xa"], ["zz", "zz"], ["abc", "abc"], [None, "a"], ["abc", None], ["zz", "a"]]
+    pairs: list[list[Any]] = [
+        ["abc", "xa"],
+        ["zz", "zz"],
+        ["abc", "abc"],
+        [None, "a"],
+        ["abc", None],
+        ["zz", "a"],
+    ]
     read = call(event("rerank_score", pairs))
     for pair, score in zip(pairs, read["results"], strict=True):
         if None in pair:
@@ -133,7 +140,7 @@ class Tokenless(FakeEmbedder):
 
 
 def test_a_text_without_tokens_is_named_by_its_row() -> None:
-    dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR"})
+    dispatcher: Any = fake_dispatcher({"LOG_LEVEL": "ERROR"})
     dispatcher._service.registry.embedder = Tokenless()
     message = refused(event("embed_query", [[None], ["a"], [None], ["\u200b"]]), dispatcher)
     assert message.startswith("invalid_text: arguments[3][0] has no tokens")
@@ -191,7 +198,7 @@ class Broken(FakeEmbedder):
 
 
 def test_a_fault_of_ours_is_raised_so_that_redshift_calls_again() -> None:
-    dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR"})
+    dispatcher: Any = fake_dispatcher({"LOG_LEVEL": "ERROR"})
     dispatcher._service.registry.embedder = Broken()
     with pytest.raises(LambdaAppError, match="internal error"):
         dispatcher(event("embed_query", [["a"]]), Context())
