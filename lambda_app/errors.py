@@ -122,6 +122,18 @@ class DeadlineError(LambdaAppError):
         self.total = total
 
 
+class StorageRefusedError(RequestError):
+    """An object or an index that is not there, may not be used, or has changed; its code says which."""
+
+    code = "storage_access_denied"
+
+
+class StorageError(LambdaAppError):
+    """S3 or S3 Vectors did not answer, also when asked again."""
+
+    code = "storage_failed"
+
+
 class ConfigurationError(LambdaAppError):
     """An environment variable has a value that cannot be used. Raised in init."""
 

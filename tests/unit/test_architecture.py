@@ -32,6 +32,7 @@ LAYERS: tuple[str, ...] = (
     *("builder.progress", "builder.errors", "builder"),
     *("lambda_app.handler", "lambda_app.start", "lambda_app.dispatch"),
     *("lambda_app.api.http", "lambda_app.api.events", "lambda_app.api.response_size"),
+    "lambda_app.bulk",
     *("lambda_app.api.docs", "lambda_app.api.providers", "lambda_app.api.parsing"),
     *("lambda_app.api.routes", "lambda_app.api"),
     "lambda_app.service",
@@ -58,9 +59,10 @@ OWNERS = {
     "marisa_trie": {"lambda_app.models.tokenizer.vocabulary"},
     "snapshot_restore_py": {"lambda_app.coldstart.snapshot"},
     "awslambdaric": {"lambda_app.coldstart.boot"},
-    "boto3": {"lambda_app.bundle.fetch_s3"},
-    "botocore": {"lambda_app.bundle.fetch_s3"},
+    "boto3": {"lambda_app.bundle.fetch_s3", "lambda_app.bulk.aws"},
+    "botocore": {"lambda_app.bundle.fetch_s3", "lambda_app.bulk.aws"},
     "s3transfer": {"lambda_app.bundle.fetch_s3"},
+    "urllib3": {"lambda_app.bulk.aws"},
 }
 # Arrays are the common tongue of the core.
 NUMPY = ("lambda_app.models", "lambda_app.service", "lambda_app.api.parsing.vectors")
@@ -177,8 +179,8 @@ def test_owned_libraries_are_declared_or_come_with_what_is() -> None:
     project = content["project"]
     requirements = [*project["dependencies"], *project["optional-dependencies"]["fetch"]]
     declared = {requirement.partition("==")[0].replace("-", "_") for requirement in requirements}
-    # starlette and pydantic are FastAPI's own, the next two boto3's; the last comes with awslambdaric.
-    undeclared = {"starlette", "pydantic", "botocore", "s3transfer", "snapshot_restore_py"}
+    # starlette and pydantic are FastAPI's own, the next three boto3's; the last comes with awslambdaric.
+    undeclared = {"starlette", "pydantic", "botocore", "s3transfer", "urllib3", "snapshot_restore_py"}
     assert OWNERS.keys() - declared == undeclared
 
 
