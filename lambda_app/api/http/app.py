@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 # Looking for pydantic's plugins reads the metadata of every installed package; there are none here.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -107,7 +108,8 @@ def _post(service: Service, route: Route) -> Any:
         invocation = _invocation(request)
         try:
             handle = load(route)
-            answer, fingerprint = handle(service, parse_json(await request.body()), invocation)
+            body = _with_parameters(parse_json(await request.body()), request.path_params)
+            answer, fingerprint = handle(service, body, invocation)
         except Exception as error:
             return _error(error, request)
         headers = {"x-request-id": invocation.request_id}
@@ -116,6 +118,14 @@ def _post(service: Service, route: Route) -> Any:
         return _json(answer, 200, headers)
 
     return endpoint
+
+
+def _with_parameters(body: Any, parameters: Mapping[str, str]) -> Any:
+    """Returns a body with the fields that the path states and the body does not."""
+    if not (parameters and isinstance(body, dict)):
+        return body
+    stated = {name: unquote(value) for name, value in parameters.items() if body.get(name) is None}
+    return {**body, **stated}
 
 
 def _get(service: Service, route: Route) -> Any:

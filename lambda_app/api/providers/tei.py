@@ -90,6 +90,21 @@ class TeiRerankRequest(Truncating):
     return_text = Flag()
 
 
+class AnyRerankRequest:
+    """What clients of several APIs post to ``/rerank``: ``texts`` to TEI's, ``documents`` to all others."""
+
+    @classmethod
+    def schema(cls, refer: Refer) -> Schema:
+        """Returns the JSON Schema: one of two requests."""
+        from lambda_app.api.providers.cohere.rerank import RerankV1Request
+
+        return {
+            "anyOf": [refer(TeiRerankRequest), refer(RerankV1Request)],
+            "description": (cls.__doc__ or "").strip(),
+            "title": cls.__name__,
+        }
+
+
 class Sentences(Request):
     """A sentence, and others to compare with it."""
 
@@ -178,12 +193,18 @@ def embed(service: Service, body: Any, invocation: Invocation) -> tuple[list[Any
     return encode_vectors(result.vectors), result.fingerprint
 
 
-def rerank(service: Service, body: Any, invocation: Invocation) -> tuple[list[Any], str]:
+def rerank(service: Service, body: Any, invocation: Invocation) -> tuple[Any, str]:
     """Returns ``{"index", "score"}`` of each text, best first, and the fingerprint of the model.
+
+    To ``documents``, as vLLM, Infinity and their clients say it, the response is that of ``/v1/rerank``.
 
     Raises:
         RequestError: the request cannot be served as it is.
     """
+    if isinstance(body, dict) and body.get("texts") is None and body.get("documents") is not None:
+        from lambda_app.api.providers.cohere.rerank import rerank_v1
+
+        return rerank_v1(service, {name: body[name] for name in body if name != "texts"}, invocation)
     request = TeiRerankRequest(body, service.limits)
     result = service.rerank(
         RerankRequest(

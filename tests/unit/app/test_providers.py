@@ -400,6 +400,7 @@ def test_a_model_that_is_not_served_is_a_failed_dependency_to_teis_clients() -> 
 def test_every_familys_errors_in_its_own_form(post: Any) -> None:
     """Mistakes, a wrong method and a body that cannot be decoded: one form for each route."""
     form = {
+        "openai": {"error"},
         "embeddings": {"error", "detail"},
         "rerank": {"id", "message", "detail", "error"},
         "cohere": {"id", "message", "code", "param"},
@@ -508,3 +509,33 @@ def test_bits_are_packed_with_the_first_number_highest() -> None:
     vectors = np.array([[1, -1, -1, -1, -1, -1, -1, 1, 1, -1, -1, -1, -1, -1, -1, -1]], dtype=np.float32)
     assert encode_vectors(vectors, "ubinary") == [[129, 128]]
     assert encode_vectors(vectors, "binary") == [[1, 0]]
+
+
+# Paths that clients of other servers use
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "role"),
+    [
+        ("/openai/deployments/e5:query/embeddings", {}, "query"),
+        ("/openai/deployments/e5%3Aquery/embeddings", {"model": None}, "query"),
+        ("/openai/deployments/intfloat/e5:none/embeddings", {}, "none"),
+        ("/openai/deployments/e5:query/embeddings", {"model": "e5:passage"}, "passage"),
+        ("/openai/deployments/e5/embeddings", {}, "passage"),
+        ("/openai/v1/embeddings", {"model": "e5:query"}, "query"),
+        ("/embeddings", {"model": "e5:query"}, "query"),
+    ],
+)
+def test_azures_deployment_stands_for_the_model(path: str, body: dict[str, Any], role: str) -> None:
+    event = http_v2(path, {"input": "text", **body}) | {"rawQueryString": "api-version=2024-10-21"}
+    answer = json.loads(DISPATCHER(event, Context())["body"])
+    assert answer["data"][0]["embedding"] == vector("text", role)
+
+
+def test_rerank_takes_documents_in_place_of_texts() -> None:
+    expected = ask("/v1/rerank", RERANK)
+    for path in ("/rerank", "/reranking", "/v1/reranking"):
+        assert ask(path, RERANK) == expected
+    assert ask("/rerank", {**RERANK, "texts": None, "top_n": 1}) == ask("/v1/rerank", {**RERANK, "top_n": 1})
+    assert [rank["index"] for rank in ask("/rerank", {"query": "abc", "texts": DOCUMENTS})] == ORDER
+    assert ask("/models") == ask("/v1/models")
