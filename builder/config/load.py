@@ -88,9 +88,7 @@ def _embedding(table: Table, given: Precedence, base: Path) -> EmbeddingConfig |
     )
 
 
-def _reranker(
-    table: Table, given: Precedence, base: Path
-) -> tuple[RerankKind | None, RerankerConfig | None]:
+def _reranker(table: Table, given: Precedence, base: Path) -> tuple[RerankKind | None, RerankerConfig | None]:
     section = table.table("reranker")
     override = given.override("reranker", "RERANKER_MODEL")
     kind = None if section is None else section.choice("kind", get_args(RerankKind), "cross-encoder")

@@ -382,8 +382,11 @@ def test_a_missing_file_is_named(kind_: Any, tmp_path: Path) -> None:
         load_tokenizer(TokenizerModel(tmp_path, kind_))
 
 
-def test_ascii_text_does_not_load_the_library(tmp_path: Path) -> None:
-    _, model, _ = build(unigram_specification(), tmp_path)
+@pytest.mark.parametrize("form", ["classic", "converted", "collapsed"])
+def test_ascii_text_does_not_load_the_library(
+    form: Literal["classic", "converted", "collapsed"], tmp_path: Path
+) -> None:
+    _, model, _ = build(unigram_specification(form), tmp_path)
     script = f"""
 import sys
 import unicodedata
@@ -392,7 +395,7 @@ from types import SimpleNamespace
 from lambda_app.models.tokenizer import load_tokenizer
 model = SimpleNamespace(directory=Path({str(model.directory)!r}), tokenizer_kind="unigram")
 tokenizer = load_tokenizer(model)
-plain = tokenizer.encode("What is a cold start?\\n\\tIt's <s>slow</s>!", 64)
+plain = tokenizer.encode("What is a cold start?\\n\\tIt's  <s>slow</s>! ", 64)
 print("tokenizers" in sys.modules)
 tokenizer.encode("na\\u00efve", 64)
 print("tokenizers" in sys.modules)
