@@ -39,6 +39,7 @@ def _at(route: Route, *paths: str) -> tuple[Route, ...]:
 
 
 _OPENAI, _TEI, _INFO = "providers.openai", "providers.tei", "providers.info"
+_SNOWFLAKE = "providers.snowflake"
 _TEI_TOKENIZE = "providers.tei_tokenize"
 _COHERE_RERANK, _COHERE_EMBED = "providers.cohere.rerank", "providers.cohere.embed"
 
@@ -123,6 +124,16 @@ ROUTES: tuple[Route, ...] = (
         *("POST", "/tokenize", _TEI_TOKENIZE, "tokenize", "tei"),
         *("providers.tei_tokenize.TokenizeRequest", "docs.schemas.tei.TokenLists"),
         *(("TEI",), "See tokens"),
+    ),
+    Route(
+        *("POST", "/snowflake/embed", _SNOWFLAKE, "embed", "openai"),
+        *("providers.snowflake.SnowflakeEmbedRequest", "docs.schemas.snowflake.SnowflakeVectors"),
+        *(("Snowflake",), "Embed rows"),
+    ),
+    Route(
+        *("POST", "/snowflake/rerank", _SNOWFLAKE, "rerank", "openai"),
+        *("providers.snowflake.SnowflakeRerankRequest", "docs.schemas.snowflake.SnowflakeScores"),
+        *(("Snowflake",), "Score rows"),
     ),
     Route(
         *("GET", "/info", _INFO, "describe", "openai"),

@@ -80,6 +80,8 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     },
     "/similarity": _COMPARE,
     "/tokenize": {"one": {"inputs": QUERY}},
+    "/snowflake/embed": {"rows": {"data": [[0, TEXTS[0], "passage"], [1, QUERY, "query"], [2, None, None]]}},
+    "/snowflake/rerank": {"rows": {"data": [[0, QUERY, TEXTS[0]], [1, QUERY, TEXTS[1]]]}},
 }
 ERRORS: Mapping[ErrorFormat, type[BaseModel]] = {
     "openai": openai.OpenAIError,

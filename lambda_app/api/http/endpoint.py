@@ -88,6 +88,10 @@ class HttpEndpoint:
             check_size(response, invocation.response_bytes, invocation.usage.items)
         except Exception as error:
             response = self._error_response(error, event, clean, invocation)
+        if gateway.path(clean).startswith("/snowflake/"):
+            from lambda_app.api.http.batch_headers import add_batch_headers
+
+            add_batch_headers(clean, response)
         return Result(response, str(response["statusCode"]))
 
     def _check_key(self, clean: Mapping[str, Any]) -> None:
