@@ -60,14 +60,26 @@ def vector(text: str, input_type: str) -> Any:
 
 
 def test_each_row_has_its_input_type() -> None:
-    rows = [[0, "ab", "query"], [1, None, "query"], [2, "ab", "passage"], [3, "ab"], [4, "é", None]]
+    rows: list[list[Any]] = [
+        [0, "ab", "query"],
+        [1, None, "query"],
+        [2, "ab", "passage"],
+        [3, "ab"],
+        [4, "é", None],
+    ]
     results = ask("embed", rows)
     passage = vector("ab", "passage")
     assert results == [vector("ab", "query"), None, passage, passage, vector("é", "passage")]
 
 
 def test_scores_equal_those_of_a_direct_call() -> None:
-    rows = [[0, "abc", "xa"], [1, "zz", "zz"], [2, "abc", "abc"], [3, None, "a"], [4, "abc", None]]
+    rows: list[list[Any]] = [
+        [0, "abc", "xa"],
+        [1, "zz", "zz"],
+        [2, "abc", "abc"],
+        [3, None, "a"],
+        [4, "abc", None],
+    ]
     results = ask("rerank", rows)
     assert results[3:] == [None, None]
     for (_, query, document), score in zip(rows[:3], results, strict=False):
