@@ -218,6 +218,7 @@ def _response(told: str, schema: Mapping[str, Any], *, fingerprint: bool = False
     headers = {"x-request-id": "The request id in the function's log."}
     if fingerprint:
         headers["x-model-fingerprint"] = "Of the vector space; changes when vectors no longer compare."
+        headers["x-ignored-fields"] = "Names of the request's fields that the route does not have, if any."
     return {
         "description": told,
         "headers": {

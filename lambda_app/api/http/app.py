@@ -79,7 +79,7 @@ def create_app(service: Service, allow_origins: Sequence[str] = (), routers: Seq
             allow_origins=list(allow_origins),
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
-            expose_headers=["x-request-id", "x-model-fingerprint", "retry-after"],
+            expose_headers=["x-request-id", "x-model-fingerprint", "x-ignored-fields", "retry-after"],
         )
     return app
 
@@ -112,7 +112,7 @@ def _post(service: Service, route: Route) -> Any:
             answer, fingerprint = handle(service, body, invocation)
         except Exception as error:
             return _error(error, request)
-        headers = {"x-request-id": invocation.request_id}
+        headers = invocation.headers()
         if fingerprint:
             headers["x-model-fingerprint"] = fingerprint
         return _json(answer, 200, headers)
@@ -172,7 +172,8 @@ def _error(error: Exception, request: Request, *, status: int | None = None) -> 
     from lambda_app.api.http.error_responses import failure
 
     invocation = _invocation(request)
-    failed = failure(error, request.scope["path"], invocation.request_id, status=status)
+    failed = failure(error, request.scope["path"], invocation, status=status)
+    invocation.usage.code = failed.code
     if failed.status == 500:
         invocation.log_fault(error)
     return _json(failed.body, failed.status, failed.headers)

@@ -24,13 +24,19 @@ def check_key(event: Mapping[str, Any], hashes: Iterable[str]) -> None:
     """Checks that a normalised gateway event has a known key, or needs none.
 
     Raises:
-        AuthenticationError: with the same message whatever is wrong, so that it reveals nothing about keys.
+        AuthenticationError: there is no key, or it is not known. The message does not depend on what is wrong
+            with a key, so that it reveals nothing about keys.
     """
     if (gateway.method(event), gateway.path(event)) in OPEN_ROUTES:
         return
     # One that is right is enough: a gateway's own key may stand in another of these headers.
-    if not any(is_known(key, hashes) for key in _keys(event)):
+    keys = list(_keys(event))
+    if not keys:
         raise AuthenticationError("this function asks for a key: send the header 'Authorization: Bearer KEY'")
+    if not any(is_known(key, hashes) for key in keys):
+        raise AuthenticationError(
+            "this key is not accepted: send a key of this function as 'Authorization: Bearer KEY'"
+        )
 
 
 def _keys(event: Mapping[str, Any]) -> Iterator[str]:

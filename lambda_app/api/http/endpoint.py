@@ -77,6 +77,7 @@ class HttpEndpoint:
         """Answers a gateway event. Errors are responses too: this never raises them."""
         adapter = self.open(service)
         invocation = invocation.with_timeout(HTTP_SECONDS).with_response_limit(gateway.response_limit(event))
+        invocation = invocation._replace(refuses_unknown=self._settings.refuses_unknown_fields)
         clean = gateway.normalise(event, self._settings.api_base_path)
         response: dict[str, Any]
         try:
@@ -107,7 +108,8 @@ class HttpEndpoint:
     ) -> dict[str, Any]:
         from lambda_app.api.http.error_responses import failure
 
-        failed = failure(error, gateway.path(clean), invocation.request_id)
+        failed = failure(error, gateway.path(clean), invocation)
+        invocation.usage.code = failed.code
         if failed.status == 500:
             invocation.log_fault(error)
         headers = failed.headers | gateway.allow_origin(clean, self._settings.cors_allow_origins)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from lambda_app.api.parsing import fields
 from lambda_app.api.parsing.input_type import INPUT_TYPES
-from lambda_app.api.parsing.request import Field, Refer, Request, Schema, text_schema
+from lambda_app.api.parsing.json_schema import Refer, Schema, text_schema
+from lambda_app.api.parsing.request import Field, Request
 from lambda_app.api.providers.rows import embed_rows, read_rows, score_rows
 from lambda_app.errors import FieldError
 from lambda_app.limits import Limits
@@ -78,7 +79,7 @@ def embed(service: Service, body: Any, invocation: Invocation) -> tuple[dict[str
         RequestError: a row cannot be served, which the message names.
         DeadlineError: time ran out.
     """
-    rows = SnowflakeEmbedRequest(body, service.limits).data
+    rows = SnowflakeEmbedRequest(body, service.limits, invocation).data
     vectors, fingerprint = embed_rows(
         service,
         [row[1] for row in rows],
@@ -96,7 +97,7 @@ def rerank(service: Service, body: Any, invocation: Invocation) -> tuple[dict[st
         RequestError: a row cannot be served, which the message names.
         DeadlineError: time ran out.
     """
-    rows = SnowflakeRerankRequest(body, service.limits).data
+    rows = SnowflakeRerankRequest(body, service.limits, invocation).data
     scores, fingerprint = score_rows(
         service, [row[1:] for row in rows], invocation, lambda index, column: _name(index, column + 1)
     )

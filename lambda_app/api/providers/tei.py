@@ -10,20 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lambda_app.api.parsing import fields
+from lambda_app.api.parsing.choices import Choice
 from lambda_app.api.parsing.input_type import INPUT_TYPES
-from lambda_app.api.parsing.request import (
-    Choice,
-    Field,
-    Flag,
-    Ignored,
-    Integer,
-    Refer,
-    Request,
-    Schema,
-    Text,
-    Texts,
-)
+from lambda_app.api.parsing.json_schema import Refer, Schema
+from lambda_app.api.parsing.objects import Ignored, Nested
+from lambda_app.api.parsing.request import Flag, Integer, Request, Text, Texts
 from lambda_app.api.parsing.vectors import encode_vectors
 from lambda_app.errors import EmptyError, FieldError
 from lambda_app.limits import Limits
@@ -113,40 +104,17 @@ class Sentences(Request):
     sentences = Texts("embed_texts", reserved=1)
 
 
-class SentencesField(Field[Sentences]):
-    """The required object of sentences."""
-
-    def __init__(self) -> None:
-        super().__init__(required=True)
-
-    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> Sentences:
-        return Sentences(body.get(name), limits, name)
-
-    def schemas(self, refer: Refer) -> list[Schema]:
-        return [refer(Sentences)]
-
-
 class SimilarityParameters(Truncating):
     """How sentences are read."""
 
     prompt_name = prompt_field()
 
 
-class ParametersField(Field[SimilarityParameters]):
-    """The optional object of parameters."""
-
-    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> SimilarityParameters:
-        return SimilarityParameters(fields.optional_object(body, name), limits, name)
-
-    def schemas(self, refer: Refer) -> list[Schema]:
-        return [refer(SimilarityParameters)]
-
-
 class SimilarityRequest(Request):
     """Sentences to compare."""
 
-    inputs = SentencesField()
-    parameters = ParametersField()
+    inputs = Nested(Sentences, required=True)
+    parameters = Nested(SimilarityParameters)
     options = _options()
 
 
@@ -179,7 +147,7 @@ def embed(service: Service, body: Any, invocation: Invocation) -> tuple[list[Any
     Raises:
         RequestError: the request cannot be served as it is.
     """
-    request = TeiEmbedRequest(body, service.limits)
+    request = TeiEmbedRequest(body, service.limits, invocation)
     result = service.embed(
         EmbedRequest(
             texts=request.inputs,
@@ -205,7 +173,7 @@ def rerank(service: Service, body: Any, invocation: Invocation) -> tuple[Any, st
         from lambda_app.api.providers.cohere.rerank import rerank_v1
 
         return rerank_v1(service, {name: body[name] for name in body if name != "texts"}, invocation)
-    request = TeiRerankRequest(body, service.limits)
+    request = TeiRerankRequest(body, service.limits, invocation)
     result = service.rerank(
         RerankRequest(
             query=request.query,
@@ -229,7 +197,7 @@ def similarity(service: Service, body: Any, invocation: Invocation) -> tuple[lis
     Raises:
         RequestError: the request cannot be served as it is.
     """
-    request = SimilarityRequest(body, service.limits)
+    request = SimilarityRequest(body, service.limits, invocation)
     sentences = request.inputs.sentences
     if not sentences:
         raise EmptyError("sentences must hold at least one text", param="sentences")

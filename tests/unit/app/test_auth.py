@@ -142,6 +142,21 @@ def test_headers_that_hold_a_key_alone(name: str) -> None:
     assert call(rest({name.lower(): KEY, name.upper(): "wrong"}))[0] == 401
 
 
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        ({}, "asks for a key"),
+        ({"authorization": f"Basic {KEY}"}, "asks for a key"),
+        ({"authorization": "Bearer wrong"}, "this key is not accepted"),
+        ({"authorization": f"Bearer {KEY}x"}, "this key is not accepted"),
+    ],
+)
+def test_a_wrong_key_is_not_the_same_as_none(headers: dict[str, str], message: str) -> None:
+    _, _, body = call(http_v2("/v1/embeddings", BODY, headers=headers))
+    assert message in body["error"]["message"]
+    assert body["error"]["code"] == "invalid_api_key"
+
+
 def test_keys_elsewhere_in_the_request_do_not_count() -> None:
     event = http_v2("/v1/embeddings", {**BODY, "authorization": f"Bearer {KEY}"})
     event["rawQueryString"] = f"authorization=Bearer%20{KEY}"

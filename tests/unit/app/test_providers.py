@@ -191,7 +191,7 @@ def test_documents_that_are_too_long_together_are_not_joined() -> None:
     documents = [dict.fromkeys(names, shared)] * 10
     tracemalloc.start()
     with pytest.raises(LimitError, match="documents holds 200000000 characters"):
-        RerankV1Request({"query": "q", "documents": documents, "rank_fields": names}, Limits())
+        RerankV1Request({"query": "q", "documents": documents, "rank_fields": names}, Limits(), None)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2_000_000
@@ -373,7 +373,6 @@ def test_info_names_the_task_that_is_served(rerank_kind: Any) -> None:
         ({"inputs": [[1, 2]]}, 422, "Validation", "invalid_field"),
         ({"inputs": [1, 2]}, 422, "Validation", "invalid_field"),
         ({"inputs": "a", "normalize": "no"}, 422, "Validation", "invalid_field"),
-        ({"inputs": "a", "prompt": "x"}, 422, "Validation", "unknown_field"),
         ({"inputs": ["a"] * 3_000}, 413, "Validation", "limit_exceeded"),
     ],
 )

@@ -10,18 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lambda_app.api.parsing import fields
-from lambda_app.api.parsing.request import (
-    AnyText,
-    Field,
-    Flag,
-    Integer,
-    Refer,
-    Request,
-    Schema,
-    Text,
-    Texts,
-    list_schema,
-)
+from lambda_app.api.parsing.json_schema import Refer, Schema, list_schema
+from lambda_app.api.parsing.request import AnyText, Field, Flag, Integer, Request, Text, Texts
 from lambda_app.api.providers.cohere.meta import meta
 from lambda_app.errors import FieldError
 from lambda_app.limits import Limits
@@ -100,7 +90,7 @@ def rerank_v1(service: Service, body: Any, invocation: Invocation) -> tuple[dict
     Raises:
         RequestError: the request cannot be served as it is.
     """
-    request = RerankV1Request(body, service.limits)
+    request = RerankV1Request(body, service.limits, invocation)
     result = service.rerank(
         RerankRequest(
             query=request.query,
@@ -132,7 +122,7 @@ def rerank_v2(service: Service, body: Any, invocation: Invocation) -> tuple[dict
     Raises:
         RequestError: the request cannot be served as it is.
     """
-    request = RerankV2Request(body, service.limits)
+    request = RerankV2Request(body, service.limits, invocation)
     result = service.rerank(
         RerankRequest(
             query=request.query,
