@@ -274,11 +274,11 @@ def test_output_that_is_not_finite_is_our_fault() -> None:
 @pytest.mark.parametrize("limit", [LAMBDA_RESPONSE_BYTES, ALB_RESPONSE_BYTES])
 def test_answers_past_the_envelope_are_refused_and_tell_how_many_fit(limit: int) -> None:
     dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR"}, limits=LONG_TEXTS)
-    event = http_v2("/v1/rerank", {})
+    event = http_v2("/v2/rerank", {})
     if limit == ALB_RESPONSE_BYTES:
         event = {
             "httpMethod": "POST",
-            "path": "/v1/rerank",
+            "path": "/v2/rerank",
             "headers": {},
             "requestContext": {"elb": {"targetGroupArn": "arn"}},
             "isBase64Encoded": False,

@@ -151,7 +151,12 @@ def test_one_rerank_answer_for_three_readers() -> None:
     for result, voyages in zip(answer["results"], answer["data"], strict=True):
         assert 0 < result["relevance_score"] < 1
         assert result["document"] == {"text": DOCUMENTS[result["index"]]}
-        assert voyages == {"index": result["index"], "relevance_score": result["relevance_score"]}
+        # Voyage's service has the text itself.
+        assert voyages == {
+            "index": result["index"],
+            "relevance_score": result["relevance_score"],
+            "document": DOCUMENTS[result["index"]],
+        }
     assert answer["object"] == "list"
     assert answer["id"] == "request-1"
     assert answer["usage"]["total_tokens"] == answer["meta"]["tokens"]["input_tokens"] > 0
@@ -173,16 +178,48 @@ def test_rank_fields() -> None:
         "rank_fields": ["title", "text"],
         "return_documents": True,
     }
-    answer = ask("/v1/rerank", body)
-    assert answer["results"][0]["document"] == {"text": "ab\nc"}
+    for path in ("/v1/rerank", "/v2/rerank", "/rerank"):
+        answer = ask(path, body)
+        assert answer["results"][0]["document"] == documents[1]
+    assert ask("/v1/rerank", body)["data"][0]["document"] == "ab\nc"
     assert ask("/v1/rerank", body | {"documents": ["ab"]}, 400)["error"]["param"] == "documents"
     assert ask("/v1/rerank", body | {"documents": [{"title": 1}]}, 400)["error"]["param"] == "documents[0]"
+
+
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank"])
+def test_documents_come_back_as_they_were_sent(path: str) -> None:
+    nested = {"text": "b", "id": 7, "tags": ["語", None, {"a": [1.5, True]}], "": ""}
+    documents: list[Any] = ["abc", nested, {"text": "z"}]
+    body = {"query": "abc", "documents": documents, "return_documents": True}
+    answer = ask(path, body)
+    assert [result["document"] for result in answer["results"]] == [{"text": "abc"}, nested, {"text": "z"}]
+    assert ask(path, body | {"documents": "abc"})["results"][0]["document"] == {"text": "abc"}
+    assert "document" not in ask(path, body | {"return_documents": False})["results"][0]
+    if path != "/v2/rerank":
+        assert [row["document"] for row in answer["data"]] == ["abc", "b", "z"]
+        assert "document" not in ask(path, RERANK)["data"][0]
+
+
+@pytest.mark.parametrize(
+    "more",
+    ['"n": 1e999', '"n": -1e999', '"s": "\\ud800"', '"\\ud800": 1', '"d": ' + "[" * 20_000 + "]" * 20_000],
+)
+def test_a_document_that_cannot_come_back_is_refused_before_inference(more: str) -> None:
+    dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR"})
+    body = '{"query": "q", "documents": ["a", {"text": "b", %s}], "return_documents": %s}'
+    answer = send("/v1/rerank", body % (more, "true"), dispatcher)
+    assert answer["statusCode"] == 400
+    assert dispatcher._service.registry.reranker.asked == {}  # type: ignore[attr-defined]
+    if len(more) < ERROR_BYTES:
+        assert json.loads(answer["body"])["error"]["param"] == "documents[1]"
+        assert send("/v1/rerank", body % (more, "false"), dispatcher)["statusCode"] == 200
 
 
 def test_a_rank_field_counts_once() -> None:
     body = {"query": "abc", "documents": [{"t": "ab"}], "return_documents": True}
     answer = ask("/v1/rerank", body | {"rank_fields": ["t"] * 1_000})
-    assert answer["results"][0]["document"] == {"text": "ab"}
+    assert answer["results"][0]["document"] == {"t": "ab"}
+    assert answer["data"][0]["document"] == "ab"
 
 
 def test_documents_that_are_too_long_together_are_not_joined() -> None:
