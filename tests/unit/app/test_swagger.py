@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
+from base64 import b64decode
 from typing import Any
 from urllib.parse import urljoin
 
 import pytest
 
+from lambda_app.limits import ALB_RESPONSE_BYTES
 from tests.support.fakes import Context, fake_dispatcher, http_v2
 
 DISPATCHER = fake_dispatcher({"LOG_LEVEL": "ERROR"})
