@@ -92,11 +92,13 @@ lock: dev-venv ## resolve requirements/*.txt anew from pyproject.toml (LOCK_FLAG
 	@$(UV_COMPILE) pyproject.toml -o requirements/runtime.txt
 	@$(UV_COMPILE) pyproject.toml --extra build -c requirements/runtime.txt -o requirements/build.txt
 	@$(UV_COMPILE) pyproject.toml --extra fetch -c requirements/runtime.txt -o requirements/fetch.txt
-	@$(UV_COMPILE) pyproject.toml --extra fetch --extra build --extra dev -c requirements/fetch.txt -c requirements/build.txt -o requirements/dev.txt
+	@$(UV_COMPILE) pyproject.toml --extra bulk -c requirements/fetch.txt -o requirements/bulk.txt
+	@$(UV_COMPILE) pyproject.toml --extra bulk --extra build --extra dev -c requirements/bulk.txt -c requirements/build.txt -o requirements/dev.txt
 	@$(UV_COMPILE) --no-config requirements/clients.in -o requirements/clients.txt
 	@$(UV_COMPILE) --no-config requirements/scan.in -o requirements/scan.txt
 	@$(UV_COMPILE) --no-config requirements/sam.in -o requirements/sam.txt
 	@$(UV_COMPILE) --no-config requirements/schemathesis.in -o requirements/schemathesis.txt
+	@$(UV_COMPILE) --no-config requirements/ministack.in -o requirements/ministack.txt
 
 clean: ## remove models/, compare/, .cache and what tools left; .venv stays
 	@rm -rf models compare .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -128,6 +128,12 @@ class StorageRefusedError(RequestError):
     code = "storage_access_denied"
 
 
+class JobFailedError(RequestError):
+    """A job of bulk that did not deal with each of its rows once; its code says how."""
+
+    code = "rows_missing"
+
+
 class StorageError(LambdaAppError):
     """S3 or S3 Vectors did not answer, also when asked again."""
 

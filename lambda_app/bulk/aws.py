@@ -27,6 +27,7 @@ CONNECT_SECONDS = 5
 READ_SECONDS = 60
 # botocore waits up to 20 seconds between two attempts, longer each time, also where a request was throttled.
 ATTEMPTS = 8
+CONNECTIONS = 16
 
 MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound", "NotFoundException"}
 DENIED = {
@@ -84,6 +85,7 @@ def _client(service: str) -> Any:
             config=Config(
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=READ_SECONDS,
+                max_pool_connections=CONNECTIONS,
                 retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             ),
         )

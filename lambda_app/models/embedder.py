@@ -139,6 +139,16 @@ class Embedder:
             checkpoint=checkpoint,
         )
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Returns the number of tokens of each text, without a prompt and special ones."""
+        return [len(ids) for ids in self._tokenizer.ids(texts)]
+
+    def text_tokens(self, input_type: InputType) -> int:
+        """Returns how many tokens of a text the model reads beside its prompt and special ones."""
+        prompt = self.model.prompts.get(input_type, "")
+        taken = self.count_tokens([prompt])[0] if prompt else 0
+        return self.model.max_tokens - taken - self._tokenizer.special_tokens
+
     @staticmethod
     def _prompted(texts: Sequence[str], prompt: str) -> Sequence[str]:
         """Texts with the prompt in front, but for those that a client has put it in front of already."""

@@ -57,9 +57,9 @@ PATTERNS = {
 }
 # Patterns that match with some versions of Python only.
 OPTIONAL = frozenset({"numpy/distutils"})  # not in numpy's wheels for Python 3.12 and later
-# Of an AWS client's descriptions of services: what finds credentials and reads objects.
+# Of an AWS client's descriptions of services: what finds credentials, reads objects and writes vectors.
 BOTOCORE_DATA = "botocore/data"
-BOTOCORE_SERVICES = frozenset({"s3", "sts", "sso", "sso-oidc"})
+BOTOCORE_SERVICES = frozenset({"s3", "s3vectors", "sts", "sso", "sso-oidc"})
 
 
 class UnmatchedError(Exception):

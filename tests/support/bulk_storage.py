@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ import boto3
 import pytest
 
 from lambda_app.bulk import aws
-from scripts.dev.local_s3 import ENVIRONMENT, client, s3_server
+from scripts.dev.local_s3 import ENVIRONMENT, client
 
 IN, OUT = "texts", "vectors"
 
@@ -41,6 +42,15 @@ class Storage:
     def keys(self, prefix: str = "", bucket: str = OUT) -> list[str]:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.keys(key)
+
+    def lines_at(self, place: dict[str, str]) -> list[Any]:
+        """The JSON lines of an object that a response names."""
+        return [
+            json.loads(line) for line in self.get(place["key"], place["bucket"]).decode().split("\n") if line
+        ]
 
     def get(self, key: str, bucket: str = OUT) -> bytes:
         body: bytes = self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -84,9 +94,11 @@ class Storage:
 
 
 @contextmanager
-def storage() -> Iterator[Storage]:
-    """An empty storage, which bulk's own clients reach as they reach AWS."""
-    with s3_server() as address, pytest.MonkeyPatch.context() as patch:
+def storage(address: str) -> Iterator[Storage]:
+    """The S3 at an address, emptied; bulk's own clients reach it as they reach AWS."""
+    request = urllib.request.Request(f"{address}/moto-api/reset", method="POST")
+    urllib.request.urlopen(request, timeout=10).close()
+    with pytest.MonkeyPatch.context() as patch:
         for name, value in (ENVIRONMENT | {"AWS_ENDPOINT_URL": address}).items():
             patch.setenv(name, value)
         aws.forget_clients()

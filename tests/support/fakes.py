@@ -103,6 +103,12 @@ class FakeEmbedder:
         around = [Token(0, "[CLS]", True)] if special else []
         return [[*around, *(Token(ord(letter), letter, False) for letter in text)] for text in texts]
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text) for text in texts]
+
+    def text_tokens(self, input_type: InputType) -> int:
+        return self.model.max_tokens
+
 
 @dataclass
 class FakeReranker:

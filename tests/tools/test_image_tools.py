@@ -215,7 +215,7 @@ def test_slimming_keeps_what_an_aws_client_needs(tmp_path: Path, monkeypatch: py
         (info / "RECORD").write_text(f"{name}/__init__.py,,\n", encoding="utf-8")
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("x = 1\n", encoding="utf-8")
-    for service in ("s3", "sts", "sso", "sso-oidc", "ec2"):
+    for service in ("s3", "s3vectors", "sts", "sso", "sso-oidc", "ec2"):
         (tmp_path / "botocore" / "data" / service).mkdir(parents=True)
         (tmp_path / "botocore" / "data" / service / "service-2.json").write_text("{}", encoding="utf-8")
     assert slim_packages.slim(tmp_path) == {slim_packages.BOTOCORE_DATA: 2}

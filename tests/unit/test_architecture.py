@@ -63,9 +63,13 @@ OWNERS = {
     "botocore": {"lambda_app.bundle.fetch_s3", "lambda_app.bulk.aws"},
     "s3transfer": {"lambda_app.bundle.fetch_s3"},
     "urllib3": {"lambda_app.bulk.aws"},
+    "duckdb": {"lambda_app.bulk.database"},
 }
 # Arrays are the common tongue of the core.
-NUMPY = ("lambda_app.models", "lambda_app.service", "lambda_app.api.parsing.vectors")
+NUMPY = (
+    *("lambda_app.models", "lambda_app.service", "lambda_app.api.parsing.vectors"),
+    *("lambda_app.bulk.parquet_write", "lambda_app.bulk.write"),
+)
 # Modules that the build may use, to describe a bundle and to prove it with the code that will run it.
 FOR_THE_BUILD = (
     "lambda_app.bundle.manifest",
@@ -177,7 +181,7 @@ def test_only_the_core_handles_arrays(name: str) -> None:
 def test_owned_libraries_are_declared_or_come_with_what_is() -> None:
     content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     project = content["project"]
-    requirements = [*project["dependencies"], *project["optional-dependencies"]["fetch"]]
+    requirements = [*project["dependencies"], *project["optional-dependencies"]["bulk"]]
     declared = {requirement.partition("==")[0].replace("-", "_") for requirement in requirements}
     # starlette and pydantic are FastAPI's own, the next three boto3's; the last comes with awslambdaric.
     undeclared = {"starlette", "pydantic", "botocore", "s3transfer", "urllib3", "snapshot_restore_py"}

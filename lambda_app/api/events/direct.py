@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lambda_app.api.parsing import fields
-from lambda_app.api.parsing.choices import Choice
 from lambda_app.api.parsing.input_type import INPUT_TYPES
-from lambda_app.api.parsing.request import AnyText, Flag, Integer, Request, Text, Texts
+from lambda_app.api.parsing.request import AnyText, Choice, Flag, Integer, Request, Text, Texts
 from lambda_app.api.parsing.vectors import ENCODINGS, encode_vectors
 from lambda_app.api.response_size import check_size
 from lambda_app.errors import DeadlineError, FieldError, LambdaAppError, ResponseTooLargeError
@@ -31,8 +30,6 @@ class Action(Choice[str]):
 
 class ModelEvent(Request):
     """What all events that run a model may say."""
-
-    refuses_unknown = True
 
     model = AnyText("Accepted and ignored: the response names the real model.")
     max_response_bytes = Integer("The size of the largest response that the caller can read.")
@@ -60,8 +57,6 @@ class RerankEvent(ModelEvent):
 
 class InfoEvent(Request):
     """Asks for what runs here."""
-
-    refuses_unknown = True
 
     action = Action("info")
 
@@ -117,7 +112,7 @@ def error_object(error: LambdaAppError) -> dict[str, Any]:
 
 
 def _embed(service: Service, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
-    request = EmbedEvent(event, service.limits, invocation, "the event")
+    request = EmbedEvent(event, service.limits, "the event")
     encoding = request.encoding or "float"
     result = service.embed(
         EmbedRequest(
@@ -138,7 +133,7 @@ def _embed(service: Service, event: Mapping[str, Any], invocation: Invocation) -
 
 
 def _rerank(service: Service, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
-    request = RerankEvent(event, service.limits, invocation, "the event")
+    request = RerankEvent(event, service.limits, "the event")
     result = service.rerank(
         RerankRequest(
             query=request.query,
@@ -157,7 +152,7 @@ def _rerank(service: Service, event: Mapping[str, Any], invocation: Invocation) 
 
 
 def _info(service: Service, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
-    InfoEvent(event, service.limits, invocation, "the event")
+    InfoEvent(event, service.limits, "the event")
     from lambda_app.api.providers.info import describe
 
     return describe(service, event, invocation)
@@ -168,9 +163,31 @@ def _ping(service: Service, event: Mapping[str, Any], invocation: Invocation) ->
     return {"ok": True}
 
 
+def _plan(service: Service, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
+    from lambda_app.bulk import plan
+
+    return plan.run(service, event, invocation)
+
+
+def _embed_object(service: Service, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
+    from lambda_app.bulk import embed_object
+
+    return embed_object.run(service, event, invocation)
+
+
+def _finish(service: Service, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
+    from lambda_app.bulk import finish
+
+    return finish.run(service, event, invocation)
+
+
 ACTIONS: Mapping[str, Callable[[Service, Mapping[str, Any], Invocation], dict[str, Any]]] = {
     "embed": _embed,
     "rerank": _rerank,
     "info": _info,
     "ping": _ping,
+    # Jobs over objects in S3, whose module the first of them imports.
+    "plan": _plan,
+    "embed_object": _embed_object,
+    "finish": _finish,
 }

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lambda_app.api.docs.schemas.cohere import RerankV1Answer
 from lambda_app.api.docs.schemas.common import Answer
 
 
@@ -41,5 +40,4 @@ Vectors = list[list[float]]
 Similarities = list[float]
 RootAnswer = Vectors | Similarities
 Ranks = list[Rank]
-RerankAnswer = Ranks | RerankV1Answer
 TokenLists = list[list[TokenAnswer]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -14,15 +13,9 @@ from lambda_app.bulk import aws, s3vectors
 from lambda_app.bulk.s3vectors import VectorIndex, VectorItem, batches
 from lambda_app.errors import FieldError, StorageError, StorageRefusedError
 from scripts.dev.local_s3 import ENVIRONMENT
-from tests.support.bulk_storage import Storage, storage
+from tests.support.bulk_storage import Storage
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture
-def store() -> Iterator[Storage]:
-    with storage() as opened:
-        yield opened
 
 
 def item(key: str, **metadata: Any) -> VectorItem:

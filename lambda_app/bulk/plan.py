@@ -1,0 +1,101 @@
+"""Plans a job: lists the objects, cuts them into parts, and clears what an earlier job left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lambda_app.bulk import s3
+from lambda_app.bulk.job import Job, check_model, read_job
+from lambda_app.bulk.layout import ERRORS, FAILED, MANIFEST, PARTS, PLAN, RECEIPTS, Part, plan_lines
+from lambda_app.bulk.rows import is_divisible, kind_of
+from lambda_app.errors import StorageRefusedError
+from lambda_app.invocation import Invocation
+from lambda_app.service.service import Service
+
+NAMED = 10
+
+
+def run(service: Service, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
+    """Writes ``plan.jsonl``; returns where it is, and how much there is to do.
+
+    Raises:
+        RequestError: a field is wrong, there is nothing to embed, or a bucket cannot be used.
+    """
+    job = read_job(event)
+    check_model(service, job)
+    found = [stored for stored in s3.list_objects(job.source) if not _is_own(job, stored)]
+    skipped = [
+        str(stored.place) for stored in found if kind_of(stored.place.key, job.input_format)[0] is None
+    ]
+    used = [stored for stored in found if str(stored.place) not in set(skipped)]
+    if not used:
+        raise StorageRefusedError(
+            f"there is nothing to embed at {job.source}: objects are .jsonl, .csv, .tsv or .parquet, or have "
+            "input_format say what they are",
+            code="object_not_found",
+        )
+    parts = list(_numbered(used, job))
+    _clear(job, {part.part for part in parts} if job.resume else set())
+    plan = job.work.below(PLAN)
+    s3.write(plan, plan_lines(parts), "application/x-ndjson")
+    return {
+        "plan": {"bucket": plan.bucket, "key": plan.key},
+        "parts": len(parts),
+        "objects": len(used),
+        "empty_objects": sum(not stored.size for stored in used),
+        "bytes": sum(stored.size for stored in used),
+        "skipped": {"objects": len(skipped), "first": skipped[:NAMED]},
+    }
+
+
+def part_of_object(stored: s3.StoredObject, job: Job, number: str) -> Part:
+    """Returns a part that is a whole object.
+
+    Raises:
+        StorageRefusedError: nothing says which format it has.
+    """
+    kind, packed = kind_of(stored.place.key, job.input_format)
+    if kind is None:
+        raise StorageRefusedError(
+            f"{stored.place} is none of .jsonl, .csv, .tsv or .parquet: say what it is with input_format",
+            code="object_unreadable",
+        )
+    return Part(number, str(stored.place), kind, packed, 0, stored.size, stored.size, stored.etag)
+
+
+def _numbered(found: list[s3.StoredObject], job: Job) -> Iterator[Part]:
+    number = 0
+    for stored in found:
+        if not stored.size:
+            continue
+        whole = part_of_object(stored, job, "")
+        cuts = 1
+        if is_divisible(whole.kind, packed=whole.packed):
+            cuts = -(-stored.size // job.part_bytes)
+        for cut in range(cuts):
+            start, end = stored.size * cut // cuts, stored.size * (cut + 1) // cuts
+            yield whole._replace(part=f"{number:06d}", start=start, end=end)
+            number += 1
+
+
+def _is_own(job: Job, stored: s3.StoredObject) -> bool:
+    """Whether an object is the output of a job rather than its input, where one is below the other."""
+    if stored.place.key.endswith("/"):
+        return True
+    names = (PLAN, MANIFEST, FAILED, PARTS, ERRORS, RECEIPTS)
+    return stored.place.bucket == job.work.bucket and stored.place.key.startswith(
+        tuple(job.work.below(name).key for name in names)
+    )
+
+
+def _clear(job: Job, kept: set[str]) -> None:
+    """Deletes what an earlier job left, but for what belongs to the parts that are to be taken up."""
+    old = [job.work.below(MANIFEST), job.work.below(FAILED)]
+    for prefix in (PARTS, ERRORS, RECEIPTS):
+        place = job.work.below(prefix)
+        for stored in s3.list_objects(place):
+            part = stored.place.key.removeprefix(place.key).partition("-")[0]
+            if part not in kept:
+                old.append(stored.place)
+    s3.delete(old)

@@ -1,0 +1,168 @@
+"""Parquet in and out, read back with DuckDB as a user would; without it, an error that says what to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+
+from tests.support.bulk_jobs import OUTPUT, Runner, job, jsonl, vector
+from tests.support.bulk_storage import OUT, Storage
+from tests.support.fakes import fake_dispatcher
+
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture
+def runner(store: Storage) -> Runner:
+    return Runner(fake_dispatcher(), store)
+
+
+def table(store: Storage, tmp_path: Path) -> list[dict[str, Any]]:
+    """The rows of all parts, as one table."""
+    for key in store.keys("out/parts/"):
+        (tmp_path / key.rpartition("/")[2]).write_bytes(store.get(key))
+    with duckdb.connect() as database:
+        found = database.execute(f"SELECT * FROM read_parquet('{tmp_path}/part-*.parquet')")
+        names = [column[0] for column in found.description or ()]
+        types = dict(zip(names, (str(column[1]) for column in found.description or ()), strict=True))
+        assert types["vector"] == "FLOAT[]"
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def parquet(tmp_path: Path, query: str) -> bytes:
+    path = tmp_path / "in.parquet"
+    with duckdb.connect() as database:
+        database.execute(f"COPY ({query}) TO '{path}' (FORMAT parquet, ROW_GROUP_SIZE 2048)")
+    return path.read_bytes()
+
+
+def test_vectors_and_metadata_are_read_back(runner: Runner, store: Storage, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"id": "a", "text": "蚊", "t'i\"tle": "Mücke", "year": 1999, "tags": ["x", 1]},
+        {"id": "b", "text": "two words"},
+        {"id": 3, "text": "x" * 40, "year": None},
+    ]
+    store.put("in/a.jsonl", jsonl(rows))
+    # None of these rows has metadata: the columns are the same.
+    store.put("in/b.jsonl", jsonl([{"id": "c", "text": "c"}]))
+    summary = runner.run(format="parquet", metadata_fields=["t'i\"tle", "year", "tags"])
+    assert summary["rows"] == {"in": 4, "out": 4, "refused": 0}
+    found = {row["id"]: row for row in table(store, tmp_path)}
+    assert found.keys() == {"a", "b", "3", "c"}
+    assert (found["a"]["t'i\"tle"], found["a"]["year"], found["a"]["tags"]) == ("Mücke", "1999", '["x", 1]')
+    assert (found["b"]["year"], found["c"]["tags"], found["3"]["year"]) == (None, None, None)
+    assert (found["a"]["truncated"], found["3"]["truncated"]) == (False, True)
+    direct = runner.call({"action": "embed", "texts": [str(row["text"]) for row in rows]})["embeddings"]
+    for row, values in zip(rows, direct, strict=True):
+        assert np.array_equal(vector(found[str(row["id"])]["vector"]), vector(values))
+
+
+def test_pieces_of_documents_have_their_place(runner: Runner, store: Storage, tmp_path: Path) -> None:
+    store.put("in/a.jsonl", jsonl([{"id": "a", "text": "one two three four"}]))
+    runner.run(format="parquet", chunk={"tokens": 8})
+    found = sorted((row["id"], row["document"], row["start"], row["end"]) for row in table(store, tmp_path))
+    assert found == [("a#0", "a", 0, 7), ("a#1", "a", 8, 13), ("a#2", "a", 14, 18)]
+
+
+def test_a_part_without_a_row_has_no_file(runner: Runner, store: Storage) -> None:
+    store.put("in/a.jsonl", b"\n\n")
+    assert runner.run(format="parquet")["rows"] == {"in": 0, "out": 0, "refused": 0}
+    assert store.keys("out/parts/") == []
+
+
+def test_rows_of_parquet_are_embedded_in_order(runner: Runner, store: Storage, tmp_path: Path) -> None:
+    query = """SELECT range AS "key", 'text ' || range AS "body", DATE '2026-01-01' AS day,
+        CASE WHEN range = 7 THEN NULL ELSE range / 4.0 END AS share FROM range(5000)"""
+    store.put("in/a.parquet", parquet(tmp_path, query))
+    summary = runner.run(id_field="key", text_field="body", metadata_fields=["day", "share", "missing"])
+    assert summary["rows"] == {"in": 5000, "out": 5000, "refused": 0}
+    found = store.all_lines("out/parts/")
+    assert [line["id"] for line in found] == [str(number) for number in range(5000)]
+    assert found[7]["metadata"] == {"day": "2026-01-01"}
+    assert found[8]["metadata"] == {"day": "2026-01-01", "share": 2.0}
+
+
+def test_a_long_object_of_parquet_goes_on(
+    runner: Runner, store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(
+        "in/a.parquet", parquet(tmp_path, "SELECT range AS id, 'text ' || range AS text FROM range(5000)")
+    )
+    monkeypatch.setattr("lambda_app.bulk.write.MAX_FILE_VECTORS", 500)
+    service = runner.handler._service
+    embed, calls = service.embed, [0]
+
+    def late(request: Any, invocation: Any) -> Any:
+        from lambda_app.errors import DeadlineError
+
+        calls[0] += 1
+        if calls[0] % 5 == 0:
+            raise DeadlineError("late", done=0, total=len(request.texts))
+        return embed(request, invocation)
+
+    monkeypatch.setattr(service, "embed", late)
+    assert runner.run()["rows"] == {"in": 5000, "out": 5000, "refused": 0}
+    assert [line["id"] for line in store.all_lines("out/parts/")] == [str(number) for number in range(5000)]
+
+
+def test_values_that_are_no_text(runner: Runner, store: Storage, tmp_path: Path) -> None:
+    query = "SELECT 'a' AS id, 'one' AS text UNION ALL SELECT 'b', NULL UNION ALL SELECT NULL, 'three'"
+    store.put("in/a.parquet", parquet(tmp_path, query))
+    assert runner.run(tolerated_failure_percentage=70)["rows"] == {"in": 3, "out": 1, "refused": 2}
+    assert [error["code"] for error in store.all_lines("out/errors/errors-")] == ["missing_field"] * 2
+    assert [error["row"] for error in store.all_lines("out/errors/errors-")] == [1, 2]
+
+
+def test_what_is_not_parquet(runner: Runner, store: Storage) -> None:
+    store.put("in/a.parquet", b"PAR1 no")
+    fields = job()
+    (part,) = runner.plan(fields)
+    response = runner.call({"action": "embed_object", "job": fields, "part": part})
+    assert response["error"]["code"] == "object_unreadable"
+
+
+PROBE = """
+import json, sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(name)
+
+BLOCKED = set(sys.argv[1].split(","))
+sys.meta_path.insert(0, Missing())
+from tests.support.fakes import fake_dispatcher
+handler = fake_dispatcher()
+assert not {"boto3", "duckdb"} & sys.modules.keys()
+try:
+    handler(json.loads(sys.argv[2]), None)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [("boto3", "bulk jobs need boto3"), ("duckdb", "Parquet needs DuckDB")],
+)
+def test_an_image_without_the_extra_says_how_to_build_one(store: Storage, missing: str, said: str) -> None:
+    import json
+
+    store.put("in/a.jsonl", jsonl([{"id": "a", "text": "t"}]))
+    event = json.dumps(
+        {"action": "embed_object", "source": "s3://texts/in/a.jsonl", "output": OUTPUT, "format": "parquet"}
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, missing, event], capture_output=True, text=True, check=True, timeout=60
+    )
+    last = done.stdout.strip().split("\n")[-1]
+    assert last.startswith("ConfigurationError")
+    assert said in last
+    assert "EXTRAS=bulk" in last
+    assert store.keys("", OUT) == []
