@@ -69,13 +69,16 @@ class Dispatcher:
         invocation = Invocation.from_context(context, self._log, self._service.limits.response_bytes)
         source = next((source for source in self._sources() if source.matches(event)), UNSUPPORTED)
         response, outcome = self._answer(source, event, invocation)
+        usage = invocation.usage
         self._log.info(
             "invocation",
             request_id=invocation.request_id,
             source=source.name,
             outcome=outcome,
-            items=invocation.usage.items,
-            tokens=invocation.usage.tokens,
+            **({"code": usage.code} if usage.code else {}),
+            **({"ignored_fields": usage.ignored_fields} if usage.ignored_fields else {}),
+            items=usage.items,
+            tokens=usage.tokens,
             milliseconds=round((time.perf_counter() - started) * 1000, 2),
             cold=self._cold,
             **(process_reads() if self._cold else {}),

@@ -14,14 +14,20 @@ MARGIN_SECONDS = 0.25
 
 
 class Usage:
-    """Counts what an invocation has done so far, for its log line. The only part that changes."""
+    """What an invocation has done so far, for its log line. The only part that changes.
 
-    __slots__ = ("items", "tokens")
+    ``code`` is that of the error of an HTTP response. ``ignored_fields`` are names of fields that the request
+    has and its route does not, as ``api/parsing/unknown.py`` writes them.
+    """
+
+    __slots__ = ("code", "ignored_fields", "items", "tokens")
 
     def __init__(self) -> None:
         """Starts at nothing done."""
         self.items = 0
         self.tokens = 0
+        self.code: str | None = None
+        self.ignored_fields: tuple[str, ...] = ()
 
     def add(self, items: int, tokens: int) -> None:
         """Adds the items and tokens of one finished call."""
@@ -40,7 +46,8 @@ class Invocation(NamedTuple):
     """What each endpoint is given beside the service and the payload.
 
     ``deadline`` is on :func:`time.monotonic`'s clock, None without a context; ``response_bytes`` is the
-    largest response, with its envelope, that the caller can receive.
+    largest response, with its envelope, that the caller can receive. ``refuses_unknown`` says whether fields
+    that a route does not have are refused; they are ignored and named otherwise.
     """
 
     request_id: str
@@ -48,6 +55,7 @@ class Invocation(NamedTuple):
     response_bytes: int
     usage: Usage
     log: JsonLog
+    refuses_unknown: bool = False
 
     @classmethod
     def from_context(
@@ -71,6 +79,13 @@ class Invocation(NamedTuple):
         if limit is None or limit >= self.response_bytes:
             return self
         return self._replace(response_bytes=limit)
+
+    def headers(self) -> dict[str, str]:
+        """Returns the headers that every response of an API has over HTTP."""
+        ignored = self.usage.ignored_fields
+        return {"x-request-id": self.request_id} | (
+            {"x-ignored-fields": ", ".join(ignored)} if ignored else {}
+        )
 
     def log_fault(self, error: BaseException) -> None:
         """Logs an error's type and place, without a foreign message, which may quote a caller's text."""

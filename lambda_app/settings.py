@@ -34,6 +34,8 @@ HASHES_OF_NOTHING = frozenset(
 )
 # The ports that browsers leave out of an origin.
 OWN_PORTS = {"http": "80", "https": "443"}
+# What is done with fields that a route does not have: values of UNKNOWN_FIELDS.
+IGNORE, REFUSE = "ignore", "refuse"
 DEFAULT_METRICS_NAMESPACE = "LambdaEmbedRerank"
 
 
@@ -62,6 +64,7 @@ class Settings(NamedTuple):
     result_sink: str | None
     cors_allow_origins: tuple[str, ...]
     app_routers: tuple[str, ...]
+    refuses_unknown_fields: bool
     log_level: int
     metrics_namespace: str | None
     function_name: str | None
@@ -94,6 +97,7 @@ class Settings(NamedTuple):
             app_routers=tuple(
                 name.strip() for name in environ.get("APP_ROUTERS", "").split(",") if name.strip()
             ),
+            refuses_unknown_fields=_refuses_unknown_fields(environ),
             log_level=_log_level(environ),
             metrics_namespace=environ.get("METRICS_NAMESPACE", DEFAULT_METRICS_NAMESPACE) or None,
             function_name=environ.get("AWS_LAMBDA_FUNCTION_NAME") or None,
@@ -222,6 +226,13 @@ def _base_path(environ: Mapping[str, str]) -> str:
     if value and not value.startswith("/"):
         raise ConfigurationError("API_BASE_PATH must begin with a slash", param="API_BASE_PATH")
     return value
+
+
+def _refuses_unknown_fields(environ: Mapping[str, str]) -> bool:
+    value = (environ.get("UNKNOWN_FIELDS") or IGNORE).lower()
+    if value not in {IGNORE, REFUSE}:
+        raise ConfigurationError(f"UNKNOWN_FIELDS must be {IGNORE} or {REFUSE}", param="UNKNOWN_FIELDS")
+    return value == REFUSE
 
 
 def _log_level(environ: Mapping[str, str]) -> int:

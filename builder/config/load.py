@@ -45,8 +45,8 @@ def load_config(path: Path, overrides: Overrides, environ: Mapping[str, str]) ->
     table = Table.read(path)
     given = Precedence(overrides, environ)
     quantization = _quantization(table, given)
-    embedding = _embedding(table, given)
-    rerank_kind, reranker = _reranker(table, given)
+    embedding = _embedding(table, given, path.parent)
+    rerank_kind, reranker = _reranker(table, given, path.parent)
     if rerank_kind == BI_ENCODER and embedding is None:
         raise ConfigError(f'{path}: [reranker] kind = "bi-encoder" needs an embedding model')
     if embedding is None and reranker is None:
@@ -62,7 +62,7 @@ def load_config(path: Path, overrides: Overrides, environ: Mapping[str, str]) ->
     )
 
 
-def _embedding(table: Table, given: Precedence) -> EmbeddingConfig | None:
+def _embedding(table: Table, given: Precedence, base: Path) -> EmbeddingConfig | None:
     section = table.table("embedding")
     override = given.override("embedding", "EMBEDDING_MODEL")
     if override is not None and override.value == NO_MODEL:
@@ -75,7 +75,7 @@ def _embedding(table: Table, given: Precedence) -> EmbeddingConfig | None:
         raise ConfigError(
             f"{table.where}: an embedding source was given, but there is no [embedding] with its pooling"
         )
-    source, name = _source(section, given, "embedding")
+    source, name = _source(section, given, "embedding", base)
     prompts = section.table("prompts")
     return EmbeddingConfig(
         source=source,
@@ -88,7 +88,7 @@ def _embedding(table: Table, given: Precedence) -> EmbeddingConfig | None:
     )
 
 
-def _reranker(table: Table, given: Precedence) -> tuple[RerankKind | None, RerankerConfig | None]:
+def _reranker(table: Table, given: Precedence, base: Path) -> tuple[RerankKind | None, RerankerConfig | None]:
     section = table.table("reranker")
     override = given.override("reranker", "RERANKER_MODEL")
     kind = None if section is None else section.choice("kind", get_args(RerankKind), "cross-encoder")
@@ -102,7 +102,7 @@ def _reranker(table: Table, given: Precedence) -> tuple[RerankKind | None, Reran
         return ("bi-encoder" if chosen == BI_ENCODER else None), None
     if section is None:
         raise ConfigError(f"{table.where}: a reranker source was given, but there is no [reranker] section")
-    source, name = _source(section, given, "reranker")
+    source, name = _source(section, given, "reranker", base)
     return "cross-encoder", RerankerConfig(
         source=source,
         id=name,
@@ -111,15 +111,18 @@ def _reranker(table: Table, given: Precedence) -> tuple[RerankKind | None, Reran
     )
 
 
-def _source(section: Table, given: Precedence, task: str) -> tuple[Source, str]:
-    """Returns the source and the model's id. The config's own ``id`` belongs to the config's own source."""
+def _source(section: Table, given: Precedence, task: str, base: Path) -> tuple[Source, str]:
+    """Returns the source and the model's id. The config's own ``id`` belongs to the config's own source.
+
+    ``base`` is the config's directory: what it says lies beside it. A flag or a variable is typed elsewhere.
+    """
     declared_id = section.text("id", "")
     configured = section.text("source", "")
     override = given.override(task, f"{task.upper()}_MODEL")
     text, where = (override.value, override.origin) if override else (configured, section.where)
     if not text:
         raise ConfigError(f"{section.where}: source is missing")
-    source = parse_source(text, where)
+    source = parse_source(text, where) if override else parse_source(text, where, base)
     revision = given.override(None, f"MODEL_REVISION_{task.upper()}")
     # A flag that names a revision overrides the variable, as a flag always does.
     by_flag = override is not None and override.origin.startswith("--")
@@ -128,7 +131,7 @@ def _source(section: Table, given: Precedence, task: str) -> tuple[Source, str]:
             raise ConfigError(f"{revision.origin} is set, but {text} is not a hub source")
         source = replace(source, revision=revision.value)
     name = describe_source(source)["name"]
-    own = bool(configured) and name == describe_source(parse_source(configured, section.where))["name"]
+    own = bool(configured) and name == describe_source(parse_source(configured, section.where, base))["name"]
     return source, declared_id if declared_id and (own or not override) else name
 
 

@@ -59,8 +59,10 @@ class PypiSource:
 Source = HubSource | LocalSource | PypiSource
 
 
-def parse_source(text: str, where: str) -> Source:
+def parse_source(text: str, where: str, base: Path = Path()) -> Source:
     """Parses a source; what starts with ``.``, ``/`` or ``~`` is a directory, never a hub id.
+
+    ``base`` is what a relative directory is relative to.
 
     Raises:
         ConfigError: it has none of the three forms.
@@ -74,7 +76,7 @@ def parse_source(text: str, where: str) -> Source:
             )
         return PypiSource(match["name"], match["version"], match["sha256"])
     if text.startswith((".", "/", "~")):
-        return LocalSource(Path(text).expanduser())
+        return LocalSource(base / Path(text).expanduser())
     match = _HUB.fullmatch(text)
     if match is None:
         raise ConfigError(f"{where}: {text!r} is not a source, write {_FORMS}")
@@ -88,7 +90,11 @@ def require_directory(source: LocalSource) -> None:
         SourceError: it is not.
     """
     if not source.path.is_dir():
-        raise SourceError(f"there is no directory {source.path}", code="source_not_found")
+        raise SourceError(
+            f"there is no directory {source.path.absolute()}: a source in a config file is relative to the "
+            "file's own directory, one in a flag or a variable to the working directory",
+            code="source_not_found",
+        )
 
 
 def describe_source(source: Source) -> dict[str, str]:

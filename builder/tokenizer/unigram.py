@@ -5,7 +5,7 @@ differently would decide some tie the other way.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from tokenizers import Tokenizer as LibraryTokenizer
 
 from builder.tokenizer.control_tokens import UNMATCHABLE, control_pieces
-from lambda_app.models.tokenizer.pretokenize import splits_whitespace
+from lambda_app.models.tokenizer.pretokenize import fields_with_end, splits_whitespace
 from lambda_app.models.tokenizer.unigram import RECORD, TRAILER
 from lambda_app.models.tokenizer.vocabulary import TABLE_FILE, TRIE_FILE
 
@@ -57,7 +57,8 @@ def write_unigram(specification: Mapping[str, Any], out_dir: Path) -> dict[str, 
     unknown_score = min(score for _, score in vocabulary) - _UNKNOWN_PENALTY
     table[-TRAILER] = (unknown_score, specification["model"]["unk_id"])
     table[-2] = (0.0, max(map(len, pieces), default=1))
-    table[-1] = (0.0, _plain_ascii(specification))
+    split_ascii = _ascii_splitter(specification)
+    table[-1] = (split_ascii is fields_with_end, split_ascii is str.split)
     trie.save(str(out_dir / TRIE_FILE))
     np.save(out_dir / TABLE_FILE, table, allow_pickle=False)
     model = specification["model"]
@@ -65,8 +66,8 @@ def write_unigram(specification: Mapping[str, Any], out_dir: Path) -> dict[str, 
     return {**specification, "model": {**model, "vocab": [[unknown, 0.0]], "unk_id": 0}}
 
 
-def _plain_ascii(specification: Mapping[str, Any]) -> bool:
-    """Whether ASCII text without control characters is cut into the same words by ``str.split`` alone.
+def _ascii_splitter(specification: Mapping[str, Any]) -> Callable[[str], list[str]] | None:
+    """Which function cuts ASCII text without control characters into the same words, None if neither does.
 
     Asked of the library itself: normalizers of these types look at a character and its neighbour, or at a run
     of spaces, so every pair of characters and every short run of the ones that matter answers for all text.
@@ -74,7 +75,7 @@ def _plain_ascii(specification: Mapping[str, Any]) -> bool:
     normalizer = specification["normalizer"]
     steps = normalizer["normalizers"] if normalizer and normalizer["type"] == "Sequence" else [normalizer]
     if not all(_is_local(step) for step in steps):
-        return False
+        return None
     model = {"type": "Unigram", "unk_id": 0, "vocab": [[UNMATCHABLE, 0.0]], "byte_fallback": False}
     library = LibraryTokenizer.from_str(json.dumps({**specification, "model": model, "added_tokens": []}))
     alphabet = [chr(code) for code in range(32, 127)] + ["\t", "\n", "\r"]
@@ -82,9 +83,12 @@ def _plain_ascii(specification: Mapping[str, Any]) -> bool:
     texts += ["a" + pair + "b" for pair in texts]
     texts += ["".join(run) for length in range(6) for run in product(" \n\ra", repeat=length)]
     found = library.encode_batch(texts, add_special_tokens=False)
-    return all(
-        one.tokens == ["▁" + word for word in text.split()] for text, one in zip(texts, found, strict=True)
-    )
+    expected = [one.tokens for one in found]
+    splitters: tuple[Callable[[str], list[str]], ...] = (str.split, fields_with_end)
+    for split in splitters:
+        if [["▁" + word for word in split(text)] for text in texts] == expected:
+            return split
+    return None
 
 
 def _is_local(step: Mapping[str, Any] | None) -> bool:

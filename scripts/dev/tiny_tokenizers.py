@@ -61,11 +61,12 @@ def _sentencepiece() -> tuple[tuple[tuple[str, float], ...], str]:
 
 
 @cache
-def unigram_specification(form: Literal["classic", "converted"] = "classic") -> str:
+def unigram_specification(form: Literal["classic", "converted", "collapsed"] = "classic") -> str:
     """Returns a ``tokenizer.json`` with the structure of XLM-R's.
 
     ``classic`` is what the published files have (WhitespaceSplit before Metaspace); ``converted`` what
-    transformers writes today (runs of spaces replaced, Metaspace alone).
+    transformers writes today (runs of spaces replaced, Metaspace alone); ``collapsed`` what it wrote before,
+    which leaves a space at the end of a text.
     """
     pieces, charsmap = _sentencepiece()
     vocabulary: list[list[Any]] = (
@@ -82,7 +83,10 @@ def unigram_specification(form: Literal["classic", "converted"] = "classic") -> 
     else:
         strip = {"type": "Strip", "strip_left": False, "strip_right": True}
         replace = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "▁"}
-        normalizer = {"type": "Sequence", "normalizers": [precompiled, strip, replace]}
+        steps = [precompiled, strip, replace]
+        if form == "collapsed":
+            steps = [precompiled, {**replace, "content": " "}]
+        normalizer = {"type": "Sequence", "normalizers": steps}
         pre_tokenizer = metaspace
     begin, end = ({"SpecialToken": {"id": name, "type_id": 0}} for name in ("<s>", "</s>"))
     first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")

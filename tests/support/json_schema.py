@@ -15,6 +15,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 KEYWORDS = {
     *("type", "const", "enum", "minLength", "maxLength", "minimum", "minItems", "maxItems", "items"),
+    "prefixItems",
     *("properties", "additionalProperties", "required", "title", "description", "default"),
 }
 
@@ -49,7 +50,12 @@ def valid(value: Any, schema: Mapping[str, Any], components: Mapping[str, Any]) 
         return bool(value >= schema.get("minimum", value))
     if isinstance(value, list):
         fits = schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value))
-        return fits and all(valid(item, schema["items"], components) for item in value)
+        first = schema.get("prefixItems", ())
+        return (
+            fits
+            and all(valid(item, schema["items"], components) for item in value[len(first) :])
+            and all(valid(item, inner, components) for item, inner in zip(value, first, strict=False))
+        )
     if isinstance(value, dict):
         properties = schema.get("properties", {})
         more = schema.get("additionalProperties", True) or value.keys() <= properties.keys()

@@ -82,4 +82,5 @@ SPECIFICATIONS: dict[str, Callable[[], str]] = {
     "cased": lambda: wordpiece_specification(lowercase=False),
     "classic": unigram_specification,
     "converted": lambda: unigram_specification("converted"),
+    "collapsed": lambda: unigram_specification("collapsed"),
 }

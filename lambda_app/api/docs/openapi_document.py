@@ -74,9 +74,14 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     },
     "/": {**_EMBED, **_COMPARE},
     "/embed": _EMBED,
-    "/rerank": {"texts": {"query": QUERY, "texts": TEXTS, "return_text": True}},
+    "/rerank": {
+        "texts": {"query": QUERY, "texts": TEXTS, "return_text": True},
+        "documents": {**_RERANK, "return_documents": True},
+    },
     "/similarity": _COMPARE,
     "/tokenize": {"one": {"inputs": QUERY}},
+    "/snowflake/embed": {"rows": {"data": [[0, TEXTS[0], "passage"], [1, QUERY, "query"], [2, None, None]]}},
+    "/snowflake/rerank": {"rows": {"data": [[0, QUERY, TEXTS[0]], [1, QUERY, TEXTS[1]]]}},
 }
 ERRORS: Mapping[ErrorFormat, type[BaseModel]] = {
     "openai": openai.OpenAIError,
@@ -106,13 +111,15 @@ class Operation(NamedTuple):
 
 def operations() -> tuple[Operation, ...]:
     """Returns every route that the document describes."""
+    # A route that has other paths has the same examples at each.
+    examples = {(route.module, route.function): EXAMPLES.get(route.path) for route in reversed(ROUTES)}
     return tuple(
         Operation(
             re.sub(r":\w+}", "}", route.path),
             route.tags,
             route.summary,
             _named(route.request) if route.request else None,
-            EXAMPLES.get(route.path, {}),
+            examples[route.module, route.function] or {},
             _named(route.response),
             ERRORS[route.errors],
             _statuses(route),
@@ -177,9 +184,11 @@ def document(prefix: str = "") -> dict[str, Any]:
             }
         if route.path == "/health":
             operation["security"] = []
-        if "{name}" in route.path:
+        if parameters := re.findall(r"{(\w+)}", route.path):
             schema = {"type": "string", "minLength": 1}
-            operation["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": schema}]
+            operation["parameters"] = [
+                {"name": name, "in": "path", "required": True, "schema": schema} for name in parameters
+            ]
         paths[route.path] = {"get" if route.request is None else "post": operation}
     return {
         "openapi": "3.1.0",
@@ -209,6 +218,7 @@ def _response(told: str, schema: Mapping[str, Any], *, fingerprint: bool = False
     headers = {"x-request-id": "The request id in the function's log."}
     if fingerprint:
         headers["x-model-fingerprint"] = "Of the vector space; changes when vectors no longer compare."
+        headers["x-ignored-fields"] = "Names of the request's fields that the route does not have, if any."
     return {
         "description": told,
         "headers": {
@@ -219,5 +229,5 @@ def _response(told: str, schema: Mapping[str, Any], *, fingerprint: bool = False
 
 
 def _operation_id(route: Operation) -> str:
-    words = [word for word in route.path.replace("{name}", "name").split("/") if word]
+    words = [word.strip("{}") for word in route.path.split("/") if word]
     return "_".join(words) or "root"

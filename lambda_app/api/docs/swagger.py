@@ -37,11 +37,14 @@ def openapi(event: Mapping[str, Any], route: str) -> Page:
 
 def docs(event: Mapping[str, Any], route: str) -> Page:
     """Swagger UI. Its addresses are relative, so that it works below a stage too."""
+    path = event["callerPath"]
+    # To a browser a slash at the end is one more directory.
+    up = "../" * (len(path) - len(path.rstrip("/")))
     html = get_swagger_ui_html(
-        openapi_url="openapi.json",
+        openapi_url=f"{up}openapi.json",
         title=TITLE,
-        swagger_js_url="docs/swagger-ui-bundle.js",
-        swagger_css_url="docs/swagger-ui.css",
+        swagger_js_url=f"{up}docs/swagger-ui-bundle.js",
+        swagger_css_url=f"{up}docs/swagger-ui.css",
         swagger_favicon_url="data:,",
         # Swagger UI would ask a server of its makers whether the document is valid.
         swagger_ui_parameters={"validatorUrl": None},
@@ -72,8 +75,8 @@ def asset(event: Mapping[str, Any], route: str, name: str) -> Page:
 
 def _prefix(event: Mapping[str, Any], route: str) -> str:
     """What stands in front of the route in the caller's address: a stage's name, or a base path."""
-    whole = event.get("rawPath") or event["requestContext"].get("path") or route
-    return whole.removesuffix(route) if isinstance(whole, str) and whole.endswith(route) else ""
+    whole = "".join(f"/{part}" for part in event["callerPath"].split("/") if part)
+    return whole.removesuffix(route) if whole.endswith(route) else ""
 
 
 def _takes_gzip(event: Mapping[str, Any]) -> bool:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lambda_app.api.parsing import fields
+from lambda_app.api.parsing.choices import Choice
 from lambda_app.api.parsing.input_type import INPUT_TYPES
-from lambda_app.api.parsing.request import AnyText, Choice, Flag, Integer, Request, Text, Texts
+from lambda_app.api.parsing.request import AnyText, Flag, Integer, Request, Text, Texts
 from lambda_app.api.parsing.vectors import ENCODINGS, encode_vectors
 from lambda_app.api.response_size import check_size
 from lambda_app.errors import DeadlineError, FieldError, LambdaAppError, ResponseTooLargeError
@@ -30,6 +31,8 @@ class Action(Choice[str]):
 
 class ModelEvent(Request):
     """What all events that run a model may say."""
+
+    refuses_unknown = True
 
     model = AnyText("Accepted and ignored: the response names the real model.")
     max_response_bytes = Integer("The size of the largest response that the caller can read.")
@@ -57,6 +60,8 @@ class RerankEvent(ModelEvent):
 
 class InfoEvent(Request):
     """Asks for what runs here."""
+
+    refuses_unknown = True
 
     action = Action("info")
 
@@ -112,7 +117,7 @@ def error_object(error: LambdaAppError) -> dict[str, Any]:
 
 
 def _embed(service: Service, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
-    request = EmbedEvent(event, service.limits, "the event")
+    request = EmbedEvent(event, service.limits, invocation, "the event")
     encoding = request.encoding or "float"
     result = service.embed(
         EmbedRequest(
@@ -133,7 +138,7 @@ def _embed(service: Service, event: Mapping[str, Any], invocation: Invocation) -
 
 
 def _rerank(service: Service, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
-    request = RerankEvent(event, service.limits, "the event")
+    request = RerankEvent(event, service.limits, invocation, "the event")
     result = service.rerank(
         RerankRequest(
             query=request.query,
@@ -152,7 +157,7 @@ def _rerank(service: Service, event: Mapping[str, Any], invocation: Invocation) 
 
 
 def _info(service: Service, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
-    InfoEvent(event, service.limits, "the event")
+    InfoEvent(event, service.limits, invocation, "the event")
     from lambda_app.api.providers.info import describe
 
     return describe(service, event, invocation)

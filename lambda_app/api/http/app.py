@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 # Looking for pydantic's plugins reads the metadata of every installed package; there are none here.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -78,7 +79,7 @@ def create_app(service: Service, allow_origins: Sequence[str] = (), routers: Seq
             allow_origins=list(allow_origins),
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
-            expose_headers=["x-request-id", "x-model-fingerprint", "retry-after"],
+            expose_headers=["x-request-id", "x-model-fingerprint", "x-ignored-fields", "retry-after"],
         )
     return app
 
@@ -107,15 +108,24 @@ def _post(service: Service, route: Route) -> Any:
         invocation = _invocation(request)
         try:
             handle = load(route)
-            answer, fingerprint = handle(service, parse_json(await request.body()), invocation)
+            body = _with_parameters(parse_json(await request.body()), request.path_params)
+            answer, fingerprint = handle(service, body, invocation)
         except Exception as error:
             return _error(error, request)
-        headers = {"x-request-id": invocation.request_id}
+        headers = invocation.headers()
         if fingerprint:
             headers["x-model-fingerprint"] = fingerprint
         return _json(answer, 200, headers)
 
     return endpoint
+
+
+def _with_parameters(body: Any, parameters: Mapping[str, str]) -> Any:
+    """Returns a body with the fields that the path states and the body does not."""
+    if not (parameters and isinstance(body, dict)):
+        return body
+    stated = {name: unquote(value) for name, value in parameters.items() if body.get(name) is None}
+    return {**body, **stated}
 
 
 def _get(service: Service, route: Route) -> Any:
@@ -162,7 +172,8 @@ def _error(error: Exception, request: Request, *, status: int | None = None) -> 
     from lambda_app.api.http.error_responses import failure
 
     invocation = _invocation(request)
-    failed = failure(error, request.scope["path"], invocation.request_id, status=status)
+    failed = failure(error, request.scope["path"], invocation, status=status)
+    invocation.usage.code = failed.code
     if failed.status == 500:
         invocation.log_fault(error)
     return _json(failed.body, failed.status, failed.headers)

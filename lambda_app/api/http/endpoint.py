@@ -77,6 +77,7 @@ class HttpEndpoint:
         """Answers a gateway event. Errors are responses too: this never raises them."""
         adapter = self.open(service)
         invocation = invocation.with_timeout(HTTP_SECONDS).with_response_limit(gateway.response_limit(event))
+        invocation = invocation._replace(refuses_unknown=self._settings.refuses_unknown_fields)
         clean = gateway.normalise(event, self._settings.api_base_path)
         response: dict[str, Any]
         try:
@@ -88,6 +89,10 @@ class HttpEndpoint:
             check_size(response, invocation.response_bytes, invocation.usage.items)
         except Exception as error:
             response = self._error_response(error, event, clean, invocation)
+        if gateway.path(clean).startswith("/snowflake/"):
+            from lambda_app.api.http.batch_headers import add_batch_headers
+
+            add_batch_headers(clean, response)
         return Result(response, str(response["statusCode"]))
 
     def _check_key(self, clean: Mapping[str, Any]) -> None:
@@ -103,7 +108,8 @@ class HttpEndpoint:
     ) -> dict[str, Any]:
         from lambda_app.api.http.error_responses import failure
 
-        failed = failure(error, gateway.path(clean), invocation.request_id)
+        failed = failure(error, gateway.path(clean), invocation)
+        invocation.usage.code = failed.code
         if failed.status == 500:
             invocation.log_fault(error)
         headers = failed.headers | gateway.allow_origin(clean, self._settings.cors_allow_origins)

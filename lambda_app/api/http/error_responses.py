@@ -5,8 +5,8 @@ Imported with the first error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lambda_app.api.routes import ROUTES, ErrorFormat
 from lambda_app.errors import (
@@ -22,6 +22,9 @@ from lambda_app.errors import (
     RequestError,
     TextError,
 )
+
+if TYPE_CHECKING:
+    from lambda_app.invocation import Invocation
 
 Statuses = tuple[tuple[type[LambdaAppError], int], ...]
 # Most specific first; any other error is a fault of the function, and a 500.
@@ -72,11 +75,12 @@ class Failure(NamedTuple):
     """The response to an error, as the clients of one API read it."""
 
     status: int
+    code: str
     body: dict[str, Any]
     headers: dict[str, str]
 
 
-def failure(error: Exception, path: str, request_id: str, *, status: int | None = None) -> Failure:
+def failure(error: Exception, path: str, invocation: Invocation, *, status: int | None = None) -> Failure:
     """Writes any exception in the error format of the route at ``path``.
 
     An exception that is not the caller's mistake is written without details. ``status`` overrides the
@@ -89,17 +93,30 @@ def failure(error: Exception, path: str, request_id: str, *, status: int | None 
     details = ErrorDetails(
         error=error,
         status=status,
-        message=str(error) if known else "internal error: the function's log has the cause",
+        message=_message(error, invocation.usage.ignored_fields)
+        if known
+        else "internal error: the function's log has the cause",
         code=getattr(error, "code", LambdaAppError.code),
         param=getattr(error, "param", None) if known else None,
-        request_id=request_id,
+        request_id=invocation.request_id,
     )
-    headers = {"x-request-id": request_id}
+    headers = invocation.headers()
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     elif status == 504:
         headers["retry-after"] = str(RETRY_AFTER_SECONDS)
-    return Failure(status, write(details), headers)
+    return Failure(status, details.code, write(details), headers)
+
+
+def _message(error: Exception, ignored_fields: Sequence[str]) -> str:
+    """Returns an error's message; that of a missing field says whether an ignored one is nearly its name."""
+    param = getattr(error, "param", None)
+    if getattr(error, "code", None) == "missing_field" and param and ignored_fields:
+        from lambda_app.api.parsing.unknown import nearest_name
+
+        if nearest_name(param, ignored_fields):
+            return f"{error}; an unknown field of this request has nearly that name"
+    return str(error)
 
 
 def _openai(details: ErrorDetails) -> dict[str, Any]:

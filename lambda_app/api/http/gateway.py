@@ -38,19 +38,22 @@ def response_limit(event: Mapping[str, Any]) -> int:
 def normalise(event: Mapping[str, Any], base_path: str) -> dict[str, Any]:
     """Returns a copy of the event with well-formed headers, query and path.
 
-    The path has no stage and no ``base_path`` in front. The body stays: see :func:`normalise_body`.
+    The path has no stage and no ``base_path`` in front; ``callerPath`` is what the caller's address has. The
+    body stays: see :func:`normalise_body`.
     """
     clean = dict(event)
     context = dict(event["requestContext"])
     if _is_v2(event):
         http = dict(context["http"])
-        http["path"] = _route(_text(http.get("path"), "/"), _stage(context), base_path)
+        clean["callerPath"] = _text(http.get("path"), "/")
+        http["path"] = _route(clean["callerPath"], _stage(context), base_path)
         http["sourceIp"] = _text(http.get("sourceIp"), "")
         context["http"] = http
     else:
         path = _text(event.get("path"), "/")
         # With a REST API the path comes without its stage, and the context holds the full one.
-        stage = _stage(context) if context.get("path") == path else ""
+        clean["callerPath"] = _text(context.get("path"), path)
+        stage = _stage(context) if clean["callerPath"] == path else ""
         clean["path"] = _route(path, stage, base_path)
         context["identity"] = context["identity"] if isinstance(context.get("identity"), dict) else {}
         if not (is_load_balancer(event) or "version" in event):
@@ -145,18 +148,22 @@ def _stage(context: Mapping[str, Any]) -> str:
 
 
 def _route(path: str, stage: str, base_path: str) -> str:
+    """Returns the route of a path; with slashes too many the same, because nothing here redirects."""
+    if path.endswith("/") or "//" in path:
+        from lambda_app.api.routes import is_route
+
+        tidy = "/" + "/".join(filter(None, path.split("/")))
+        route = _without_prefixes(tidy, stage, base_path)
+        if is_route(route):
+            return route
+    return _without_prefixes(path, stage, base_path)
+
+
+def _without_prefixes(path: str, stage: str, base_path: str) -> str:
     for prefix in (stage, base_path):
         if prefix and (path == prefix or path.startswith(prefix + "/")):
             path = path[len(prefix) :]
-    return _without_slash(path) if path.endswith("/") else path or "/"
-
-
-def _without_slash(path: str) -> str:
-    """Returns a route for the same with a slash at its end, because nothing here redirects."""
-    from lambda_app.api.routes import ROUTES
-
-    bare = path.rstrip("/")
-    return bare if any(bare == route.path for route in ROUTES) else path
+    return path or "/"
 
 
 def _text(value: Any, default: str) -> str:

@@ -24,6 +24,24 @@ def include_routers(app: FastAPI, names: Iterable[str]) -> None:
         app.include_router(router)
         own.include_router(router)
     app.state.document = lambda: get_openapi(title="", version="", routes=own.routes)
+    app.router.default = _Tidied(app.router)
+
+
+class _Tidied:
+    """Tries a path that is no route again with a slash at its end, or without: redirects are off."""
+
+    def __init__(self, router: Any) -> None:
+        self._router = router
+        self._not_found = router.default
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Runs the route there is, or answers that there is none."""
+        path = scope["path"]
+        other = path.rstrip("/") if path.endswith("/") else f"{path}/"
+        if other and "retried" not in scope:
+            await self._router({**scope, "path": other, "retried": True}, receive, send)
+        else:
+            await self._not_found(scope, receive, send)
 
 
 def merge(document: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,8 +54,9 @@ def json_object(value: Any, what: str = "the body") -> Mapping[str, Any]:
 def reject_unknown(body: Mapping[str, Any], allowed: Collection[str]) -> None:
     """Refuses fields that are not allowed, since a misspelt option must not be ignored in silence."""
     if not body.keys() <= set(allowed):
-        known = ", ".join(sorted(allowed))
-        raise FieldError(f"unknown field: the fields here are {known}", code="unknown_field")
+        from lambda_app.api.parsing.unknown import refuse
+
+        refuse(next(name for name in body if name not in allowed), allowed)
 
 
 def text(body: Mapping[str, Any], name: str) -> str:

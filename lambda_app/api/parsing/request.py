@@ -7,20 +7,29 @@ library, since importing one costs a cold start 9 ms and more: docs/decisions/00
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, TypeVar, overload
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from lambda_app.api.parsing import fields
+from lambda_app.api.parsing.json_schema import (
+    Refer,
+    Schema,
+    list_schema,
+    open_object,
+    text_schema,
+)
 from lambda_app.limits import Limits
 
+if TYPE_CHECKING:
+    from lambda_app.invocation import Invocation
+
 T = TypeVar("T")
-Schema = dict[str, Any]
-# Adds a schema to those that a document can refer to, and returns the reference.
-Refer = Callable[[type], Schema]
 
 
 class Field(Generic[T]):
-    """One field of a request; ``T`` is the type that it is read as."""
+    """One field of a request; ``T`` is the type that it is read as. ``kind`` is the request in it, if any."""
+
+    kind: type[Request] | None = None
 
     def __init__(self, description: str = "", *, required: bool = False) -> None:
         self.description = description
@@ -61,31 +70,63 @@ class Field(Generic[T]):
 
 
 class Request:
-    """The fields of a JSON object, read and checked. Unknown fields are refused."""
+    """The fields of a JSON object, read and checked.
 
+    ``refuses_unknown`` says whether fields that it does not have are refused whatever an invocation says.
+    """
+
+    refuses_unknown: ClassVar[bool] = False
     fields: ClassVar[Mapping[str, Field[Any]]] = {}
 
     def __init_subclass__(cls) -> None:
         own = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
         cls.fields = {**cls.fields, **own}
 
-    def __init__(self, body: Any, limits: Limits, what: str = "the body") -> None:
+    def __init__(
+        self, body: Any, limits: Limits, invocation: Invocation | None, what: str = "the body"
+    ) -> None:
         """Reads all fields.
+
+        Unknown ones are refused or noted, as the invocation says. There is none for an object inside another
+        request, which has looked for them already.
 
         Raises:
             RequestError: one cannot be read. Its message names the field, and never repeats its value.
         """
         body = fields.json_object(body, what)
-        fields.reject_unknown(body, self.fields)
+        first = next(self.unknown_fields(body), None) if invocation is not None else None
+        if invocation is not None and first is not None:
+            from lambda_app.api.parsing import unknown
+
+            if self.refuses_unknown or invocation.refuses_unknown:
+                unknown.refuse(first, self.known_fields())
+            invocation.usage.ignored_fields = unknown.listed(self.unknown_fields(body))
         for name, field in self.fields.items():
             self.__dict__[name] = field.read(body, name, limits)
+
+    @classmethod
+    def unknown_fields(cls, body: Mapping[str, Any]) -> Iterator[str]:
+        """Yields the names of fields that a body should not have, those of objects in it as ``a.b``."""
+        for name, value in body.items():
+            field = cls.fields.get(name)
+            if field is None:
+                yield name
+            elif field.kind is not None and isinstance(value, dict):
+                yield from (f"{name}.{inner}" for inner in field.kind.unknown_fields(value))
+
+    @classmethod
+    def known_fields(cls) -> Iterator[str]:
+        """Yields the names of all fields, those of objects in it as ``a.b``."""
+        for name, field in cls.fields.items():
+            yield name
+            yield from (f"{name}.{inner}" for inner in (field.kind.known_fields() if field.kind else ()))
 
     @classmethod
     def schema(cls, refer: Refer) -> Schema:
         """Returns the JSON Schema of the object."""
         required = [name for name, field in cls.fields.items() if field.required]
         return {
-            "additionalProperties": False,
+            "additionalProperties": not cls.refuses_unknown,
             "description": (cls.__doc__ or "").strip(),
             "properties": {name: field.schema(name, refer) for name, field in cls.fields.items()},
             **({"required": required} if required else {}),
@@ -154,35 +195,6 @@ class AnyText(Field[str]):
         return [{"type": "string"}]
 
 
-class Choice(Field["T | None"], Generic[T]):
-    """One of several words; read as what the word means, None where it is absent."""
-
-    def __init__(self, meanings: Mapping[str, T], description: str = "") -> None:
-        super().__init__(description)
-        self.meanings = meanings
-
-    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> T | None:
-        return fields.optional_meaning(body, name, self.meanings)
-
-    def schemas(self, refer: Refer) -> list[Schema]:
-        return [enum_schema(self.meanings)]
-
-
-class Choices(Field[list[str]]):
-    """A word or a list of words; read as a list, each word once."""
-
-    def __init__(self, words: Sequence[str], description: str = "") -> None:
-        super().__init__(description)
-        self.words = words
-
-    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> list[str]:
-        return fields.optional_choices(body, name, self.words)
-
-    def schemas(self, refer: Refer) -> list[Schema]:
-        word = enum_schema(self.words)
-        return [word, {"items": word, "maxItems": len(self.words), "type": "array"}]
-
-
 class Integer(Field["int | None"]):
     """A whole number of at least ``minimum``; read as None where it is absent."""
 
@@ -209,40 +221,3 @@ class Flag(Field[bool]):
 
     def schemas(self, refer: Refer) -> list[Schema]:
         return [{"type": "boolean"}]
-
-
-class Ignored(Field[Mapping[str, Any]]):
-    """An object that is accepted and not looked at."""
-
-    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> Mapping[str, Any]:
-        return fields.optional_object(body, name)
-
-    def schemas(self, refer: Refer) -> list[Schema]:
-        return [{"additionalProperties": True, "type": "object"}]
-
-
-def text_schema() -> Schema:
-    """Returns the JSON Schema of a text."""
-    return {"maxLength": Limits().text_characters, "minLength": 1, "type": "string"}
-
-
-def list_schema(items: Schema, max_items: int) -> Schema:
-    """Returns the JSON Schema of a list with at least one item."""
-    return {"items": items, "maxItems": max_items, "minItems": 1, "type": "array"}
-
-
-def enum_schema(words: Sequence[str] | Mapping[str, Any]) -> Schema:
-    """Returns the JSON Schema of one word of several."""
-    return {"enum": list(words), "type": "string"}
-
-
-def open_object(cls: type, properties: Mapping[str, Schema]) -> Schema:
-    """Returns the JSON Schema of an object that may hold other fields too."""
-    return {
-        "additionalProperties": True,
-        "description": (cls.__doc__ or "").strip(),
-        "properties": dict(properties),
-        "required": list(properties),
-        "title": cls.__name__,
-        "type": "object",
-    }

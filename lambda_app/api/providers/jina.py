@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lambda_app.api.parsing import fields
-from lambda_app.api.parsing.request import Field, Refer, Schema
+from lambda_app.api.parsing.json_schema import Refer, Schema
+from lambda_app.api.parsing.request import Field
 from lambda_app.errors import FieldError
 from lambda_app.limits import Limits
 

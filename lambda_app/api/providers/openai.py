@@ -10,20 +10,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lambda_app.api.parsing import fields, input_type
+from lambda_app.api.parsing.choices import Choice, Choices
 from lambda_app.api.parsing.input_type import INPUT_TYPES
-from lambda_app.api.parsing.request import (
-    AnyText,
-    Choice,
-    Choices,
-    Field,
-    Flag,
-    Integer,
-    Refer,
-    Request,
-    Schema,
-    Texts,
-    enum_schema,
-)
+from lambda_app.api.parsing.json_schema import Refer, Schema, enum_schema
+from lambda_app.api.parsing.request import AnyText, Field, Flag, Integer, Request, Texts
 from lambda_app.api.parsing.vectors import DTYPES, ENCODINGS, encode_vectors
 from lambda_app.api.providers import jina
 from lambda_app.errors import FieldError, NotFoundError
@@ -101,7 +91,7 @@ def embeddings(service: Service, body: Any, invocation: Invocation) -> tuple[dic
     Raises:
         RequestError: the request cannot be served as it is.
     """
-    request = EmbeddingsRequest(body, service.limits)
+    request = EmbeddingsRequest(body, service.limits, invocation)
     dtype, as_base64 = _encoding(request)
     dimensions, dimensions_field = request.output_dimension, "output_dimension"
     if dimensions is None:

@@ -10,20 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lambda_app.api.parsing import fields
+from lambda_app.api.parsing.choices import Choice
 from lambda_app.api.parsing.input_type import INPUT_TYPES
-from lambda_app.api.parsing.request import (
-    Choice,
-    Field,
-    Flag,
-    Ignored,
-    Integer,
-    Refer,
-    Request,
-    Schema,
-    Text,
-    Texts,
-)
+from lambda_app.api.parsing.json_schema import Refer, Schema
+from lambda_app.api.parsing.objects import Ignored, Nested
+from lambda_app.api.parsing.request import Flag, Integer, Request, Text, Texts
 from lambda_app.api.parsing.vectors import encode_vectors
 from lambda_app.errors import EmptyError, FieldError
 from lambda_app.limits import Limits
@@ -90,6 +81,21 @@ class TeiRerankRequest(Truncating):
     return_text = Flag()
 
 
+class AnyRerankRequest:
+    """What clients of several APIs post to ``/rerank``: ``texts`` to TEI's, ``documents`` to all others."""
+
+    @classmethod
+    def schema(cls, refer: Refer) -> Schema:
+        """Returns the JSON Schema: one of two requests."""
+        from lambda_app.api.providers.cohere.rerank import RerankV1Request
+
+        return {
+            "anyOf": [refer(TeiRerankRequest), refer(RerankV1Request)],
+            "description": (cls.__doc__ or "").strip(),
+            "title": cls.__name__,
+        }
+
+
 class Sentences(Request):
     """A sentence, and others to compare with it."""
 
@@ -98,40 +104,17 @@ class Sentences(Request):
     sentences = Texts("embed_texts", reserved=1)
 
 
-class SentencesField(Field[Sentences]):
-    """The required object of sentences."""
-
-    def __init__(self) -> None:
-        super().__init__(required=True)
-
-    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> Sentences:
-        return Sentences(body.get(name), limits, name)
-
-    def schemas(self, refer: Refer) -> list[Schema]:
-        return [refer(Sentences)]
-
-
 class SimilarityParameters(Truncating):
     """How sentences are read."""
 
     prompt_name = prompt_field()
 
 
-class ParametersField(Field[SimilarityParameters]):
-    """The optional object of parameters."""
-
-    def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> SimilarityParameters:
-        return SimilarityParameters(fields.optional_object(body, name), limits, name)
-
-    def schemas(self, refer: Refer) -> list[Schema]:
-        return [refer(SimilarityParameters)]
-
-
 class SimilarityRequest(Request):
     """Sentences to compare."""
 
-    inputs = SentencesField()
-    parameters = ParametersField()
+    inputs = Nested(Sentences, required=True)
+    parameters = Nested(SimilarityParameters)
     options = _options()
 
 
@@ -164,7 +147,7 @@ def embed(service: Service, body: Any, invocation: Invocation) -> tuple[list[Any
     Raises:
         RequestError: the request cannot be served as it is.
     """
-    request = TeiEmbedRequest(body, service.limits)
+    request = TeiEmbedRequest(body, service.limits, invocation)
     result = service.embed(
         EmbedRequest(
             texts=request.inputs,
@@ -178,13 +161,19 @@ def embed(service: Service, body: Any, invocation: Invocation) -> tuple[list[Any
     return encode_vectors(result.vectors), result.fingerprint
 
 
-def rerank(service: Service, body: Any, invocation: Invocation) -> tuple[list[Any], str]:
+def rerank(service: Service, body: Any, invocation: Invocation) -> tuple[Any, str]:
     """Returns ``{"index", "score"}`` of each text, best first, and the fingerprint of the model.
+
+    To ``documents``, as vLLM, Infinity and their clients say it, the response is that of ``/v1/rerank``.
 
     Raises:
         RequestError: the request cannot be served as it is.
     """
-    request = TeiRerankRequest(body, service.limits)
+    if isinstance(body, dict) and body.get("texts") is None and body.get("documents") is not None:
+        from lambda_app.api.providers.cohere.rerank import rerank_v1
+
+        return rerank_v1(service, {name: body[name] for name in body if name != "texts"}, invocation)
+    request = TeiRerankRequest(body, service.limits, invocation)
     result = service.rerank(
         RerankRequest(
             query=request.query,
@@ -208,7 +197,7 @@ def similarity(service: Service, body: Any, invocation: Invocation) -> tuple[lis
     Raises:
         RequestError: the request cannot be served as it is.
     """
-    request = SimilarityRequest(body, service.limits)
+    request = SimilarityRequest(body, service.limits, invocation)
     sentences = request.inputs.sentences
     if not sentences:
         raise EmptyError("sentences must hold at least one text", param="sentences")

@@ -26,7 +26,7 @@ def tokenize(service: Service, body: Any, invocation: Invocation) -> tuple[list[
     Raises:
         RequestError: the request cannot be served as it is.
     """
-    request = TokenizeRequest(body, service.limits)
+    request = TokenizeRequest(body, service.limits, invocation)
     found = service.tokens(
         request.inputs,
         request.prompt_name or "none",

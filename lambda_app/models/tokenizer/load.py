@@ -111,7 +111,7 @@ def _load_unigram(model: TokenizerFiles) -> Tokenizer:
         return _checked(model, partial(unigram_splitter, path, split_whitespace=split))
 
     vocabulary = Unigram(model.directory)
-    backend = CompiledBackend(vocabulary, str.split if vocabulary.plain_ascii else None, load_splitter)
+    backend = CompiledBackend(vocabulary, vocabulary.split_ascii, load_splitter)
     return Tokenizer(backend, *templates, partial(_load_decoder, model))
 
 

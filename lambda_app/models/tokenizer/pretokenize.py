@@ -26,6 +26,16 @@ def ascii_words(text: str, *, lowercase: bool) -> list[str]:
     return _ascii_pattern().findall(text.lower() if lowercase else text)
 
 
+def fields_with_end(text: str) -> list[str]:
+    """Returns what ``str.split`` does, and an empty word where the text ends with white space.
+
+    Of plain ASCII text these are the words of a normalizer that makes one space of each run of white space in
+    front of Metaspace alone, which marks a space at the end by a lone ``▁``.
+    """
+    words = text.split()
+    return [*words, ""] if text[-1:].isspace() else words
+
+
 def metaspace_words(normalized: str, *, split_whitespace: bool) -> list[str]:
     """Words of normalized text, without the ``▁`` in front of each.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lambda_app.models.tokenizer.pretokenize import fields_with_end
 from lambda_app.models.tokenizer.vocabulary import WordCache, open_vocabulary
 
 RECORD = np.dtype([("score", "<f8"), ("id", "<i4")], align=True)
@@ -19,7 +20,8 @@ RECORD = np.dtype([("score", "<f8"), ("id", "<i4")], align=True)
 file; aligned, as a memoryview reads nothing else."""
 TRAILER = 3
 """Records after those of the pieces: score and id of the unknown token; the longest piece in characters;
-whether plain ASCII text needs no normalizer (see ``CompiledBackend``). The last two are in the id field."""
+whether plain ASCII text needs no normalizer (see ``CompiledBackend``). The last two are in the id field.
+Where white space at the end of plain ASCII is a word, the last record has 0 there and 1.0 as its score."""
 
 _FIRST_LOOK_BACK = 512  # characters of a word before the first try to stop early
 _CHARACTERS_PER_TICK = 8192
@@ -43,7 +45,11 @@ class Unigram:
         self._unknown_score: float = self._scores[unknown]
         self._unknown_id: int = self._ids[unknown]
         self._longest: int = self._ids[longest]
-        self.plain_ascii = bool(self._ids[plain])
+        self.split_ascii: Callable[[str], list[str]] | None = None
+        if self._ids[plain]:
+            self.split_ascii = str.split
+        elif self._scores[plain] == 1:
+            self.split_ascii = fields_with_end
         self._cache = WordCache()
 
     def encode(self, words: Iterable[str], limit: int, tick: Callable[[], None] | None = None) -> list[int]:

@@ -88,13 +88,13 @@ def test_without_batch_input_each_item_says_what_it_wants() -> None:
         ({"BatchInput": "embed", "Items": ["a"]}, "invalid_field", None),
         ({"BatchInput": EMBED, "Items": ["", "a\0"]}, "invalid_text", "Items[0]"),
         ({"BatchInput": EMBED, "Items": ["a"] * 2_049}, "limit_exceeded", "Items"),
-        ({"BatchInput": {**EMBED, "input_typo": 1}, "Items": ["a"]}, "unknown_field", None),
+        ({"BatchInput": {**EMBED, "input_typo": 1}, "Items": ["a"]}, "unknown_field", "input_typo"),
         (
             {"BatchInput": {**EMBED, "max_response_bytes": "1"}, "Items": ["a"]},
             "invalid_field",
             "max_response_bytes",
         ),
-        ({"BatchInput": EMBED, "Items": ["a"], "more": 1}, "unknown_field", None),
+        ({"BatchInput": EMBED, "Items": ["a"], "more": 1}, "unknown_field", "more"),
     ],
 )
 def test_mistakes_of_the_whole_batch(event: Any, code: str, param: str | None) -> None:

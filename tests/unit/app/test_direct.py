@@ -69,7 +69,7 @@ def test_rerank_is_best_first_with_ties_by_index() -> None:
         ({"action": "embed", "texts": ["x"] * 3_000}, "limit_exceeded", "texts"),
         ({"action": "rerank", "query": "q", "documents": [""] * 1_000_000}, "limit_exceeded", "documents"),
         ({"action": "embed", "texts": ["a"], "input_type": "question"}, "invalid_field", "input_type"),
-        ({"action": "embed", "texts": ["a"], "input_typo": "query"}, "unknown_field", None),
+        ({"action": "embed", "texts": ["a"], "input_typo": "query"}, "unknown_field", "input_typo"),
         ({"action": "rerank", "query": "", "documents": ["a"]}, "invalid_text", "query"),
         ({"action": "rerank", "query": ["q"], "documents": ["a"]}, "invalid_field", "query"),
         ({"action": "rerank", "query": "q", "documents": ["a"], "top_n": 0}, "invalid_field", "top_n"),

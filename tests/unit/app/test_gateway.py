@@ -70,6 +70,41 @@ def test_every_front_door_reaches_the_route(event: dict[str, Any]) -> None:
     assert json.dumps(event) == before
 
 
+def at(path: str, shape: str) -> dict[str, Any]:
+    if shape == "balancer":
+        return rest(path, path) | {"requestContext": {"elb": {}}}
+    if shape == "rest":
+        return rest(path, "/prod" + path)
+    return staged_v2("/prod" + path) if shape == "staged" else http_v2(path, BODY)
+
+
+@pytest.mark.parametrize("shape", ["http", "staged", "rest", "balancer"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/embeddings", "/v1/embeddings/", "/v1//embeddings", "//v1/embeddings", "/v1/embeddings//"),
+        *("/search/v1/embeddings/", "/search//embeddings", "//search/v1/embeddings"),
+        *("/openai/deployments/e5/embeddings", "/openai/deployments//e5/embeddings/"),
+        "/openai/v1/embeddings",
+    ],
+)
+def test_other_spellings_of_a_path_are_no_redirect(path: str, shape: str) -> None:
+    dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR", "API_BASE_PATH": "/search"})
+    answer = dispatcher(at(path, shape), Context())
+    assert (answer["statusCode"], json.loads(answer["body"]).get("object")) == (200, "list")
+
+
+def test_doubled_slashes_in_front_of_a_stage() -> None:
+    for path in ("//prod//v1/embeddings", "/prod//v1//embeddings/", "//prod/v1/embeddings/"):
+        event = staged_v2(path)
+        assert gateway.path(gateway.normalise(event, "")) == "/v1/embeddings"
+
+
+@pytest.mark.parametrize("path", ["/none//", "/v1//none", "//", "/v1/embeddings/x/"])
+def test_what_is_no_route_stays_as_it_is(path: str) -> None:
+    assert gateway.path(gateway.normalise(http_v2(path), "")) == ("/" if path == "//" else path)
+
+
 def test_a_route_that_is_named_like_the_stage_is_not_stripped() -> None:
     event = rest("/v1/embeddings", "/v1/v1/embeddings")
     event["requestContext"]["stage"] = "v1"

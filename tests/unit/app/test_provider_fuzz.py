@@ -58,6 +58,8 @@ def test_a_value_of_the_wrong_shape_is_not_repeated(path: str, name: str) -> Non
         if answer["statusCode"] != 200:
             assert answer["statusCode"] < 500
             assert len(json.dumps(answer)) < ERROR_BYTES
+            # The names of fields come back, values never do.
+            answer["headers"].pop("x-ignored-fields", None)
             assert MARKER not in json.dumps(answer)
 
 

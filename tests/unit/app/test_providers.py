@@ -151,7 +151,12 @@ def test_one_rerank_answer_for_three_readers() -> None:
     for result, voyages in zip(answer["results"], answer["data"], strict=True):
         assert 0 < result["relevance_score"] < 1
         assert result["document"] == {"text": DOCUMENTS[result["index"]]}
-        assert voyages == {"index": result["index"], "relevance_score": result["relevance_score"]}
+        # Voyage's service has the text itself.
+        assert voyages == {
+            "index": result["index"],
+            "relevance_score": result["relevance_score"],
+            "document": DOCUMENTS[result["index"]],
+        }
     assert answer["object"] == "list"
     assert answer["id"] == "request-1"
     assert answer["usage"]["total_tokens"] == answer["meta"]["tokens"]["input_tokens"] > 0
@@ -173,16 +178,48 @@ def test_rank_fields() -> None:
         "rank_fields": ["title", "text"],
         "return_documents": True,
     }
-    answer = ask("/v1/rerank", body)
-    assert answer["results"][0]["document"] == {"text": "ab\nc"}
+    for path in ("/v1/rerank", "/v2/rerank", "/rerank"):
+        answer = ask(path, body)
+        assert answer["results"][0]["document"] == documents[1]
+    assert ask("/v1/rerank", body)["data"][0]["document"] == "ab\nc"
     assert ask("/v1/rerank", body | {"documents": ["ab"]}, 400)["error"]["param"] == "documents"
     assert ask("/v1/rerank", body | {"documents": [{"title": 1}]}, 400)["error"]["param"] == "documents[0]"
+
+
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank"])
+def test_documents_come_back_as_they_were_sent(path: str) -> None:
+    nested = {"text": "b", "id": 7, "tags": ["語", None, {"a": [1.5, True]}], "": ""}
+    documents: list[Any] = ["abc", nested, {"text": "z"}]
+    body = {"query": "abc", "documents": documents, "return_documents": True}
+    answer = ask(path, body)
+    assert [result["document"] for result in answer["results"]] == [{"text": "abc"}, nested, {"text": "z"}]
+    assert ask(path, body | {"documents": "abc"})["results"][0]["document"] == {"text": "abc"}
+    assert "document" not in ask(path, body | {"return_documents": False})["results"][0]
+    if path != "/v2/rerank":
+        assert [row["document"] for row in answer["data"]] == ["abc", "b", "z"]
+        assert "document" not in ask(path, RERANK)["data"][0]
+
+
+@pytest.mark.parametrize(
+    "more",
+    ['"n": 1e999', '"n": -1e999', '"s": "\\ud800"', '"\\ud800": 1', '"d": ' + "[" * 20_000 + "]" * 20_000],
+)
+def test_a_document_that_cannot_come_back_is_refused_before_inference(more: str) -> None:
+    dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR"})
+    body = '{"query": "q", "documents": ["a", {"text": "b", %s}], "return_documents": %s}'
+    answer = send("/v1/rerank", body % (more, "true"), dispatcher)
+    assert answer["statusCode"] == 400
+    assert dispatcher._service.registry.reranker.asked == {}  # type: ignore[attr-defined]
+    if len(more) < ERROR_BYTES:
+        assert json.loads(answer["body"])["error"]["param"] == "documents[1]"
+        assert send("/v1/rerank", body % (more, "false"), dispatcher)["statusCode"] == 200
 
 
 def test_a_rank_field_counts_once() -> None:
     body = {"query": "abc", "documents": [{"t": "ab"}], "return_documents": True}
     answer = ask("/v1/rerank", body | {"rank_fields": ["t"] * 1_000})
-    assert answer["results"][0]["document"] == {"text": "ab"}
+    assert answer["results"][0]["document"] == {"t": "ab"}
+    assert answer["data"][0]["document"] == "ab"
 
 
 def test_documents_that_are_too_long_together_are_not_joined() -> None:
@@ -191,7 +228,7 @@ def test_documents_that_are_too_long_together_are_not_joined() -> None:
     documents = [dict.fromkeys(names, shared)] * 10
     tracemalloc.start()
     with pytest.raises(LimitError, match="documents holds 200000000 characters"):
-        RerankV1Request({"query": "q", "documents": documents, "rank_fields": names}, Limits())
+        RerankV1Request({"query": "q", "documents": documents, "rank_fields": names}, Limits(), None)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2_000_000
@@ -373,7 +410,6 @@ def test_info_names_the_task_that_is_served(rerank_kind: Any) -> None:
         ({"inputs": [[1, 2]]}, 422, "Validation", "invalid_field"),
         ({"inputs": [1, 2]}, 422, "Validation", "invalid_field"),
         ({"inputs": "a", "normalize": "no"}, 422, "Validation", "invalid_field"),
-        ({"inputs": "a", "prompt": "x"}, 422, "Validation", "unknown_field"),
         ({"inputs": ["a"] * 3_000}, 413, "Validation", "limit_exceeded"),
     ],
 )
@@ -400,6 +436,7 @@ def test_a_model_that_is_not_served_is_a_failed_dependency_to_teis_clients() -> 
 def test_every_familys_errors_in_its_own_form(post: Any) -> None:
     """Mistakes, a wrong method and a body that cannot be decoded: one form for each route."""
     form = {
+        "openai": {"error"},
         "embeddings": {"error", "detail"},
         "rerank": {"id", "message", "detail", "error"},
         "cohere": {"id", "message", "code", "param"},
@@ -508,3 +545,33 @@ def test_bits_are_packed_with_the_first_number_highest() -> None:
     vectors = np.array([[1, -1, -1, -1, -1, -1, -1, 1, 1, -1, -1, -1, -1, -1, -1, -1]], dtype=np.float32)
     assert encode_vectors(vectors, "ubinary") == [[129, 128]]
     assert encode_vectors(vectors, "binary") == [[1, 0]]
+
+
+# Paths that clients of other servers use
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "role"),
+    [
+        ("/openai/deployments/e5:query/embeddings", {}, "query"),
+        ("/openai/deployments/e5%3Aquery/embeddings", {"model": None}, "query"),
+        ("/openai/deployments/intfloat/e5:none/embeddings", {}, "none"),
+        ("/openai/deployments/e5:query/embeddings", {"model": "e5:passage"}, "passage"),
+        ("/openai/deployments/e5/embeddings", {}, "passage"),
+        ("/openai/v1/embeddings", {"model": "e5:query"}, "query"),
+        ("/embeddings", {"model": "e5:query"}, "query"),
+    ],
+)
+def test_azures_deployment_stands_for_the_model(path: str, body: dict[str, Any], role: str) -> None:
+    event = http_v2(path, {"input": "text", **body}) | {"rawQueryString": "api-version=2024-10-21"}
+    answer = json.loads(DISPATCHER(event, Context())["body"])
+    assert answer["data"][0]["embedding"] == vector("text", role)
+
+
+def test_rerank_takes_documents_in_place_of_texts() -> None:
+    expected = ask("/v1/rerank", RERANK)
+    for path in ("/rerank", "/reranking", "/v1/reranking"):
+        assert ask(path, RERANK) == expected
+    assert ask("/rerank", {**RERANK, "texts": None, "top_n": 1}) == ask("/v1/rerank", {**RERANK, "top_n": 1})
+    assert [rank["index"] for rank in ask("/rerank", {"query": "abc", "texts": DOCUMENTS})] == ORDER
+    assert ask("/models") == ask("/v1/models")

@@ -31,6 +31,9 @@ def test_a_router_of_the_deployers_own_is_served_and_described() -> None:
     answer = dispatcher(http_v2("/team/ask", {"text": "a"}), Context())
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"text": "a", "language": "en"})
     assert dispatcher(http_v2("/team/ask", {"text": 1}), Context())["statusCode"] == 422
+    assert dispatcher(http_v2("/team/ask/", {"text": "a"}), Context())["statusCode"] == 200
+    assert dispatcher(http_v2("/team/none/", {"text": "a"}), Context())["statusCode"] == 404
+    assert dispatcher(http_v2("/team/ask/"), Context())["statusCode"] == 405
     assert dispatcher(http_v2("/embed", {"inputs": "a"}), Context())["statusCode"] == 200
     document = json.loads(dispatcher(http_v2("/openapi.json"), Context())["body"])
     assert {"/team/ask", "/v1/embeddings"} <= document["paths"].keys()

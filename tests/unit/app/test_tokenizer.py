@@ -33,7 +33,7 @@ from tests.support.tokenizers_factory import (
     written,
 )
 
-KINDS = {"library": "library", "wordpiece": "wordpiece", "cased": "wordpiece"}  # unigram the others
+BRACKETS = {"library", "wordpiece", "cased"}  # kinds whose separator is spelled [SEP]
 UNICODE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 SHORT, LONG = "a query", "the answer is in a document of some length, " * 4
 
@@ -65,25 +65,6 @@ def cut(library: Any, max_tokens: int, *texts: str) -> Any:
         return library.encode(*texts)
     finally:
         library.no_truncation()
-
-
-def test_kinds(kind: str, built: tuple[CompileResult, TokenizerModel, Path]) -> None:
-    result, model, _ = built
-    assert result.kind == KINDS.get(kind, "unigram")
-    assert result.bytes == sum(path.stat().st_size for path in model.directory.iterdir())
-    assert bool(result.reason) == (result.kind == "library")
-
-
-def test_fuzz_corpus(built: tuple[CompileResult, TokenizerModel, Path]) -> None:
-    parity = verify_tokenizer(built[1], built[2], fuzz_texts(700, 11), fuzz_pairs(150, 12), 512)
-    assert parity.first_difference is None
-    assert (parity.texts, parity.pairs) == (700, 150)
-
-
-@pytest.mark.long
-def test_fuzz_corpus_at_length(built: tuple[CompileResult, TokenizerModel, Path]) -> None:
-    parity = verify_tokenizer(built[1], built[2], fuzz_texts(50_000, 13), fuzz_pairs(10_000, 14), 512)
-    assert parity.first_difference is None
 
 
 @settings(max_examples=200, deadline=None)
@@ -214,11 +195,11 @@ def test_control_tokens_in_a_text_are_text(text: str, tokenizer: Tokenizer, libr
 
 def test_the_library_does_read_control_tokens(kind: str, library: Any, tokenizer: Tokenizer) -> None:
     """The difference to the library is this one; if it goes away, so can its cause."""
-    text = "a [SEP] b" if kind in KINDS else "a </s> b"
+    text = "a [SEP] b" if kind in BRACKETS else "a </s> b"
     begin, end = tokenizer.encode("", 10)
     assert end in library.encode(text).ids[1:-1]
     assert tokenizer.encode(text, 100) == [begin, *tokenizer.encode(text, 100)[1:-1], end]
-    if kind not in KINDS:  # even when told not to: the vocabulary has a piece of that name
+    if kind not in BRACKETS:  # even when told not to: the vocabulary has a piece of that name
         library.encode_special_tokens = True
         try:
             assert end in library.encode(text).ids[1:-1]
@@ -301,73 +282,6 @@ def test_a_post_processor_that_is_not_known_is_refused() -> None:
         parse_templates(template)
 
 
-def test_output_is_the_same_for_the_same_source(tmp_path: Path) -> None:
-    _, first, _ = build(unigram_specification(), tmp_path / "first")
-    _, second, _ = build(unigram_specification(), tmp_path / "second")
-    names = sorted(path.name for path in first.directory.iterdir())
-    assert names == ["pieces.marisa", "pieces.npy", "tokenizer.json"]
-    for name in names:
-        assert (first.directory / name).read_bytes() == (second.directory / name).read_bytes()
-
-
-def test_the_vocabulary_is_not_in_the_json_and_the_rest_is(
-    built: tuple[CompileResult, TokenizerModel, Path],
-) -> None:
-    result, model, source = built
-    before = json.loads(LibraryTokenizer.from_file(str(source)).to_str())
-    after = json.loads((model.directory / "tokenizer.json").read_text(encoding="utf-8"))
-    assert after["truncation"] is after["padding"] is None
-    for key in ("normalizer", "pre_tokenizer", "post_processor", "added_tokens"):
-        assert after[key] == before[key]
-    assert len(after["model"]["vocab"]) == (1 if result.kind == "unigram" else len(before["model"]["vocab"]))
-    LibraryTokenizer.from_file(str(model.directory / "tokenizer.json"))  # still valid for it
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"byte_fallback": True}, "falls back to bytes"),
-        ({"unk_id": None}, "no unknown token"),
-        ({"vocab": [["<unk>", 0.0], ["▁", 2.0]], "unk_id": 0}, "above zero"),
-    ],
-)
-def test_what_cannot_be_compiled_stays_with_the_library(
-    change: dict[str, Any], reason: str, tmp_path: Path
-) -> None:
-    model = {**json.loads(unigram_specification())["model"], **change}
-    result, _, _ = build(altered(unigram_specification(), model=model), tmp_path)
-    assert result.kind == "library"
-    assert reason in result.reason
-    assert not (tmp_path / "out" / "pieces.npy").exists()
-
-
-def test_an_unknown_pre_tokenizer_stays_with_the_library(tmp_path: Path) -> None:
-    specification = altered(unigram_specification(), pre_tokenizer={"type": "Whitespace"})
-    result, model, source = build(specification, tmp_path)
-    assert result.kind == "library"
-    assert verify_tokenizer(model, source, fuzz_texts(200, 8), fuzz_pairs(60, 9), 64).first_difference is None
-
-
-def test_a_normalizer_that_changes_ascii_is_asked_for_ascii(tmp_path: Path) -> None:
-    specification = altered(unigram_specification(), normalizer={"type": "Lowercase"})
-    result, model, source = build(specification, tmp_path)
-    assert result.kind == "unigram"
-    assert load_tokenizer(model).encode("The ANSWER", 50) == original(source).encode("The ANSWER").ids
-    assert verify_tokenizer(model, source, fuzz_texts(200, 8), fuzz_pairs(60, 9), 64).first_difference is None
-
-
-def test_a_difference_is_found_and_described(tmp_path: Path) -> None:
-    _, model, _ = build(unigram_specification(), tmp_path)
-    other = json.loads(unigram_specification())
-    other["model"]["vocab"].insert(-1, ["▁zq", -3.0])
-    parity = verify_tokenizer(model, written(json.dumps(other), tmp_path / "other"), ["a", "zq zq"], [], 512)
-    assert parity.first_difference is not None
-    assert "zq" in parity.first_difference
-    pairs = [("a", "b")] * 200 + [("a", "zq")]
-    only_pairs = verify_tokenizer(model, written(json.dumps(other), tmp_path / "other"), [], pairs, 512)
-    assert only_pairs.first_difference is not None
-
-
 @pytest.mark.parametrize("content", ["", "{}", "null", "[1]", '{"version": "1.0"}'])
 @pytest.mark.parametrize("kind_", ["library", "unigram"])
 def test_a_corrupt_file_is_named(content: str, kind_: Any, tmp_path: Path) -> None:
@@ -382,8 +296,11 @@ def test_a_missing_file_is_named(kind_: Any, tmp_path: Path) -> None:
         load_tokenizer(TokenizerModel(tmp_path, kind_))
 
 
-def test_ascii_text_does_not_load_the_library(tmp_path: Path) -> None:
-    _, model, _ = build(unigram_specification(), tmp_path)
+@pytest.mark.parametrize("form", ["classic", "converted", "collapsed"])
+def test_ascii_text_does_not_load_the_library(
+    form: Literal["classic", "converted", "collapsed"], tmp_path: Path
+) -> None:
+    _, model, _ = build(unigram_specification(form), tmp_path)
     script = f"""
 import sys
 import unicodedata
@@ -392,7 +309,7 @@ from types import SimpleNamespace
 from lambda_app.models.tokenizer import load_tokenizer
 model = SimpleNamespace(directory=Path({str(model.directory)!r}), tokenizer_kind="unigram")
 tokenizer = load_tokenizer(model)
-plain = tokenizer.encode("What is a cold start?\\n\\tIt's <s>slow</s>!", 64)
+plain = tokenizer.encode("What is a cold start?\\n\\tIt's  <s>slow</s>! ", 64)
 print("tokenizers" in sys.modules)
 tokenizer.encode("na\\u00efve", 64)
 print("tokenizers" in sys.modules)
@@ -426,12 +343,3 @@ def test_metaspace_words_as_the_library(split_whitespace: bool, text: str) -> No
     library = pre_tokenizer("classic" if split_whitespace else "converted")
     expected = [word for word, _ in library.pre_tokenize_str(text)]
     assert ["▁" + word for word in metaspace_words(text, split_whitespace=split_whitespace)] == expected
-
-
-def test_fuzz_texts_are_reproducible_and_encodable() -> None:
-    texts = list(fuzz_texts(500, 4))
-    assert texts == list(fuzz_texts(500, 4))
-    assert texts[:100] == list(fuzz_texts(100, 4))
-    assert texts != list(fuzz_texts(500, 5))
-    assert all(text.encode() is not None and "\0" not in text for text in texts)
-    assert list(fuzz_pairs(20, 4)) == list(fuzz_pairs(20, 4))

@@ -9,7 +9,7 @@ import pytest
 from builder.cli import cache_directory
 from builder.config.load import load_config
 from builder.config.schema import QUANTIZATIONS, BuildConfig, Overrides
-from builder.config.source_spec import HubSource, LocalSource, PypiSource, parse_source
+from builder.config.source_spec import HubSource, LocalSource, PypiSource, parse_source, require_directory
 from builder.errors import ConfigError, SourceError
 from builder.quantization.thresholds import THRESHOLDS
 from tests.support.builds import ROOT
@@ -261,3 +261,40 @@ def test_the_cache(tmp_path: Path) -> None:
     del environ["MODEL_CACHE_DIR"]
     assert cache_directory(environ).parent == Path("/elsewhere")
     assert cache_directory({}).parent == Path.home() / ".cache"
+
+
+def test_a_directory_in_a_config_is_relative_to_the_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = tmp_path / "configs"
+    away.mkdir()
+    text = BASE.replace(f"org/embedder@{SHA}", "./model").replace(f"org/reranker@{SHA}", "../ranker")
+    config = load(away, text)
+    assert embedding_source(config) == LocalSource(away / "model")
+    assert config.reranker is not None
+    assert config.reranker.source == LocalSource(away / ".." / "ranker")
+    # What is typed, in a flag or a variable, is relative to where it is typed.
+    given = load(away, text, {"EMBEDDING_MODEL": "./model"}, reranker="../ranker")
+    assert embedding_source(given) == LocalSource(Path("model"))
+    assert given.reranker is not None
+    assert given.reranker.source == LocalSource(Path("../ranker"))
+    # A path of a config that is relative itself; an absolute source stays what it is.
+    monkeypatch.chdir(tmp_path)
+    found = load_config(Path("configs/models.toml"), Overrides(), {})
+    assert embedding_source(found) == LocalSource(Path("configs/model"))
+    absolute = load(away, text.replace("./model", "/elsewhere"))
+    assert embedding_source(absolute) == LocalSource(Path("/elsewhere"))
+
+
+def test_the_error_of_a_missing_directory_names_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    text = BASE.replace(f"org/embedder@{SHA}", "./model")
+    (tmp_path / "configs" / "models.toml").write_text(text, encoding="utf-8")
+    source = embedding_source(load_config(Path("configs/models.toml"), Overrides(), {}))
+    assert isinstance(source, LocalSource)
+    with pytest.raises(SourceError, match="relative to the file's own directory") as caught:
+        require_directory(source)
+    assert str(caught.value).startswith(f"there is no directory {tmp_path}/configs/model: ")

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from builder.parity import fidelity
-from builder.parity.table import report_rows, verdict
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -90,21 +89,6 @@ def test_the_overlap_of_the_best_three() -> None:
         assert figures["top3_overlap"] == pytest.approx(overlap, abs=1e-6)
 
 
-def test_thresholds_that_are_missed_are_named() -> None:
-    figures = {"mean_cosine": 0.9, "min_cosine": 0.5, "ndcg10_loss": 0.2}
-    thresholds = {"min_mean_cosine": 0.95, "min_cosine": 0.5, "max_ndcg10_loss": 0.1}
-    assert fidelity.missed(figures, thresholds) == [
-        "mean_cosine 0.9 is below 0.95",
-        "ndcg10_loss 0.2 is above 0.1",
-    ]
-    rows = list(report_rows("embedding", {**figures, "thresholds": thresholds, "texts": 3}))
-    assert rows == [
-        ("embedding", "mean_cosine", "0.900000", ">= 0.95", "failed"),
-        ("embedding", "min_cosine", "0.500000", ">= 0.5", ""),
-        ("embedding", "ndcg10_loss", "0.200000", "<= 0.1", "failed"),
-    ]
-
-
 @pytest.mark.parametrize("name", ["min_mean_cosine", "max_score_difference"])
 def test_a_figure_that_is_missing_or_not_a_number_fails(name: str) -> None:
     figure = {"min_mean_cosine": "mean_cosine", "max_score_difference": "max_score_difference"}[name]
@@ -121,11 +105,3 @@ def test_vectors_that_are_not_numbers_fail_every_bound_on_cosines() -> None:
     figures = fidelity.compare_vectors(vectors, broken)
     failures = fidelity.missed(figures, {"min_mean_cosine": 0.0, "min_cosine": 0.0})
     assert [failure.split()[1] for failure in failures] == ["nan", "nan"]
-
-
-def test_the_verdict_counts_the_thresholds_or_names_what_failed() -> None:
-    report = {"mean_cosine": 0.99, "min_cosine": 0.9, "thresholds": {"min_mean_cosine": 0.98}, "failures": []}
-    assert verdict("embedding", report) == "embedding: PASSED 1 of 1"
-    told = verdict("reranker", {**report, "failures": ["kendall_tau is 0.1"]})
-    assert told.startswith("reranker: FAILED: kendall_tau is 0.1. ")
-    assert "[parity.SCHEME.reranker]" in told

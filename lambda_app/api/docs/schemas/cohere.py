@@ -10,18 +10,14 @@ from lambda_app.api.docs.schemas.common import Answer
 from lambda_app.api.docs.schemas.openai import ErrorDetail
 
 
-class Document(Answer):
-    """A document as it was read."""
-
-    text: str
-
-
 class Ranked(Answer):
     """A document's place in the request, and its score."""
 
     index: int
     relevance_score: float
-    document: Document | None = Field(default=None, description="With `return_documents`.")
+    document: dict[str, object] | None = Field(
+        default=None, description="With `return_documents`: the document as it was sent, a text in `text`."
+    )
 
 
 class Version(Answer):
@@ -58,6 +54,7 @@ class Score(Answer):
 
     index: int
     relevance_score: float
+    document: str | None = Field(default=None, description="With `return_documents`: the text that was read.")
 
 
 class RerankUsage(Answer):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from lambda_app.api.docs.schemas.cohere import RerankV1Answer
 from lambda_app.api.docs.schemas.common import Answer
 
 
@@ -40,4 +41,5 @@ Vectors = list[list[float]]
 Similarities = list[float]
 RootAnswer = Vectors | Similarities
 Ranks = list[Rank]
+RerankAnswer = Ranks | RerankV1Answer
 TokenLists = list[list[TokenAnswer]]

@@ -6,20 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lambda_app.api.parsing import fields, input_type
-from lambda_app.api.parsing.request import (
-    AnyText,
-    Choice,
-    Choices,
-    Field,
-    Integer,
-    Refer,
-    Request,
-    Schema,
-    Texts,
-    list_schema,
-    open_object,
-    text_schema,
-)
+from lambda_app.api.parsing.choices import Choice, Choices
+from lambda_app.api.parsing.json_schema import Refer, Schema, list_schema, open_object, text_schema
+from lambda_app.api.parsing.request import AnyText, Field, Integer, Request, Texts
 from lambda_app.api.parsing.vectors import DTYPES, encode_vectors
 from lambda_app.api.providers.cohere.meta import meta
 from lambda_app.errors import FieldError
@@ -122,7 +111,7 @@ def embed_v1(service: Service, body: Any, invocation: Invocation) -> tuple[dict[
     Raises:
         RequestError: the request cannot be served as it is.
     """
-    request = EmbedV1Request(body, service.limits)
+    request = EmbedV1Request(body, service.limits, invocation)
     types = request.embedding_types
     result = service.embed(_embed_request(request, request.texts, "texts"), invocation)
     by_type = _by_type(result, types or ["float"])
@@ -142,7 +131,7 @@ def embed_v2(service: Service, body: Any, invocation: Invocation) -> tuple[dict[
     Raises:
         RequestError: the request cannot be served as it is.
     """
-    request = EmbedV2Request(body, service.limits)
+    request = EmbedV2Request(body, service.limits, invocation)
     has_texts, has_inputs = (body.get(name) is not None for name in ("texts", "inputs"))
     if has_texts and has_inputs:
         raise FieldError(

@@ -6,22 +6,13 @@ holds what the clients of each of the three read. ``raw_scores`` and ``truncated
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lambda_app.api.parsing import fields
-from lambda_app.api.parsing.request import (
-    AnyText,
-    Field,
-    Flag,
-    Integer,
-    Refer,
-    Request,
-    Schema,
-    Text,
-    Texts,
-    list_schema,
-)
+from lambda_app.api.parsing.json_schema import Refer, Schema, list_schema
+from lambda_app.api.parsing.request import AnyText, Field, Flag, Integer, Request, Text, Texts
 from lambda_app.api.providers.cohere.meta import meta
 from lambda_app.errors import FieldError
 from lambda_app.limits import Limits
@@ -74,11 +65,12 @@ class RerankV2Request(Request):
     """A query, and documents to rank by how well they answer it."""
 
     query = Text()
-    documents = Texts("rerank_documents")
+    documents = Documents("rerank_documents", 'Texts, `{"text": ...}`, or with `rank_fields` any objects.')
     model = AnyText("Any name.")
     top_n = Integer()
+    rank_fields = RankFields("Fields of the documents to read, in that order.")
     max_tokens_per_doc = Integer("How many tokens of each document are read.")
-    return_documents = Flag()
+    return_documents = Flag("Documents come back as they were sent.")
     # About the queue of Cohere's own service.
     priority = Integer("Accepted and ignored.", minimum=0)
 
@@ -86,9 +78,7 @@ class RerankV2Request(Request):
 class RerankV1Request(RerankV2Request):
     """A query, and documents to rank by how well they answer it."""
 
-    documents = Documents("rerank_documents", 'Texts, `{"text": ...}`, or with `rank_fields` any objects.')
     top_k = Integer("As `top_n`. Voyage.")
-    rank_fields = RankFields("Fields of the documents to read, in that order.")
     max_chunks_per_doc = Integer("Accepted; a document is one chunk here.")
     truncation = Flag("False refuses documents that are too long. Voyage.", default=True)
     raw_scores = Flag("The model's own scores, not in [0, 1].")
@@ -100,7 +90,8 @@ def rerank_v1(service: Service, body: Any, invocation: Invocation) -> tuple[dict
     Raises:
         RequestError: the request cannot be served as it is.
     """
-    request = RerankV1Request(body, service.limits)
+    request = RerankV1Request(body, service.limits, invocation)
+    sent = _sent(body["documents"], len(request.documents)) if request.return_documents else None
     result = service.rerank(
         RerankRequest(
             query=request.query,
@@ -116,9 +107,12 @@ def rerank_v1(service: Service, body: Any, invocation: Invocation) -> tuple[dict
         "id": invocation.request_id,
         "object": "list",
         "model": result.model,
-        "results": _results(request, result),
-        # Voyage's reader finds documents by their index, so they are not sent a second time.
-        "data": [{"index": index, "relevance_score": score} for index, score in result.results],
+        "results": _results(result, sent),
+        "data": [
+            {"index": index, "relevance_score": score}
+            | ({"document": request.documents[index]} if request.return_documents else {})
+            for index, score in result.results
+        ],
         "usage": {"total_tokens": result.tokens},
         "meta": meta("1", {"search_units": 1}, result.tokens, result.truncated, "documents"),
         "truncated": list(result.truncated),
@@ -132,7 +126,8 @@ def rerank_v2(service: Service, body: Any, invocation: Invocation) -> tuple[dict
     Raises:
         RequestError: the request cannot be served as it is.
     """
-    request = RerankV2Request(body, service.limits)
+    request = RerankV2Request(body, service.limits, invocation)
+    sent = _sent(body["documents"], len(request.documents)) if request.return_documents else None
     result = service.rerank(
         RerankRequest(
             query=request.query,
@@ -144,7 +139,7 @@ def rerank_v2(service: Service, body: Any, invocation: Invocation) -> tuple[dict
     )
     response = {
         "id": invocation.request_id,
-        "results": _results(request, result),
+        "results": _results(result, sent),
         "meta": meta("2", {"search_units": 1}, result.tokens, result.truncated, "documents"),
     }
     return response, result.fingerprint
@@ -157,9 +152,29 @@ def _parts(document: Mapping[str, Any], names: Sequence[str], where: str) -> lis
     return values
 
 
-def _results(request: RerankV2Request, result: RerankResult) -> list[dict[str, Any]]:
+def _sent(given: Any, count: int) -> list[Any]:
+    """Returns the first ``count`` documents as they come back.
+
+    Raises:
+        FieldError: JSON can carry one here, and not back.
+    """
+    documents = [given] if isinstance(given, str) else given[:count]
+    for index, document in enumerate(documents):
+        try:
+            # Deeper than in the response, so that what passes here passes there.
+            json.dumps([[[[[[[[document]]]]]]]], ensure_ascii=False, allow_nan=False).encode("utf-8")
+        except (ValueError, RecursionError):
+            where = f"documents[{index}]"
+            raise FieldError(
+                f"{where} cannot come back as it was sent: it holds a number that is too large or a lone "
+                "surrogate, or nests too deeply",
+                param=where,
+            ) from None
+    return [{"text": document} if isinstance(document, str) else document for document in documents]
+
+
+def _results(result: RerankResult, sent: Sequence[Any] | None) -> list[dict[str, Any]]:
     return [
-        {"index": index, "relevance_score": score}
-        | ({"document": {"text": request.documents[index]}} if request.return_documents else {})
+        {"index": index, "relevance_score": score} | ({"document": sent[index]} if sent is not None else {})
         for index, score in result.results
     ]
