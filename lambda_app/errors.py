@@ -45,9 +45,24 @@ class EmptyError(FieldError):
 
 
 class TextError(RequestError):
-    """A text that cannot be tokenized: empty, with a NUL, or with a lone surrogate."""
+    """A text that cannot be tokenized: empty, with a NUL, or with a lone surrogate, or without tokens.
+
+    ``indices`` are those of all texts of a request in which the tokenizer finds nothing.
+    """
 
     code = "invalid_text"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        indices: tuple[int, ...] = (),
+    ) -> None:
+        """Takes a message for the caller, and the texts without tokens."""
+        super().__init__(message, param=param, code=code)
+        self.indices = frozenset(indices)
 
 
 class LimitError(RequestError):

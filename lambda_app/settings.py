@@ -34,8 +34,6 @@ HASHES_OF_NOTHING = frozenset(
 )
 # The ports that browsers leave out of an origin.
 OWN_PORTS = {"http": "80", "https": "443"}
-# What is done with fields that a route does not have: values of UNKNOWN_FIELDS.
-IGNORE, REFUSE = "ignore", "refuse"
 DEFAULT_METRICS_NAMESPACE = "LambdaEmbedRerank"
 
 
@@ -65,6 +63,7 @@ class Settings(NamedTuple):
     cors_allow_origins: tuple[str, ...]
     app_routers: tuple[str, ...]
     refuses_unknown_fields: bool
+    strips_nul: bool
     log_level: int
     metrics_namespace: str | None
     function_name: str | None
@@ -97,7 +96,8 @@ class Settings(NamedTuple):
             app_routers=tuple(
                 name.strip() for name in environ.get("APP_ROUTERS", "").split(",") if name.strip()
             ),
-            refuses_unknown_fields=_refuses_unknown_fields(environ),
+            refuses_unknown_fields=_is_second(environ, "UNKNOWN_FIELDS", "ignore", "refuse"),
+            strips_nul=_is_second(environ, "NUL_CHARACTERS", "refuse", "strip"),
             log_level=_log_level(environ),
             metrics_namespace=environ.get("METRICS_NAMESPACE", DEFAULT_METRICS_NAMESPACE) or None,
             function_name=environ.get("AWS_LAMBDA_FUNCTION_NAME") or None,
@@ -228,11 +228,12 @@ def _base_path(environ: Mapping[str, str]) -> str:
     return value
 
 
-def _refuses_unknown_fields(environ: Mapping[str, str]) -> bool:
-    value = (environ.get("UNKNOWN_FIELDS") or IGNORE).lower()
-    if value not in {IGNORE, REFUSE}:
-        raise ConfigurationError(f"UNKNOWN_FIELDS must be {IGNORE} or {REFUSE}", param="UNKNOWN_FIELDS")
-    return value == REFUSE
+def _is_second(environ: Mapping[str, str], name: str, first: str, second: str) -> bool:
+    """Whether a variable has the second of two values; the first is its default."""
+    value = (environ.get(name) or first).lower()
+    if value not in {first, second}:
+        raise ConfigurationError(f"{name} must be {first} or {second}", param=name)
+    return value == second
 
 
 def _log_level(environ: Mapping[str, str]) -> int:

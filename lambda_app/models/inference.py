@@ -34,8 +34,8 @@ class Checkpoint(Protocol):
 
 # Called with the indices of items that are longer than the model takes, before anything is run; may raise.
 OnTruncated = Callable[[tuple[int, ...]], None]
-# Called with the index of the first item that has no tokens at all, which no model can read; raises.
-OnEmpty = Callable[[int], NoReturn]
+# Called with the indices of the items that have no tokens at all, which no model can read; raises.
+OnEmpty = Callable[[tuple[int, ...]], NoReturn]
 # Called with the number of tokens so far, special ones not counted; may raise to stop.
 OnTokens = Callable[[int], None]
 
@@ -141,11 +141,11 @@ def refuse_empty(encodings: Iterable[Encoding], on_empty: OnEmpty | None) -> Non
     Raises:
         ValueError: there is no ``on_empty``, which raises an error of its own.
     """
-    for index, encoding in enumerate(encodings):
-        if not encoding.ids:
-            if on_empty is not None:
-                on_empty(index)
-            raise ValueError(f"item {index} has no tokens")
+    empty = tuple(index for index, encoding in enumerate(encodings) if not encoding.ids)
+    if empty:
+        if on_empty is not None:
+            on_empty(empty)
+        raise ValueError(f"item {empty[0]} has no tokens")
 
 
 def name_in_parts(

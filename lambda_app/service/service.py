@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lambda_app.errors import FieldError, ModelUnavailableError
+from lambda_app.errors import FieldError, ModelUnavailableError, TextError
 from lambda_app.limits import Limits
 from lambda_app.service.deadline import SECONDS_PER_TOKEN, before_writing, checkpoint
 from lambda_app.service.types import EmbedRequest, EmbedResult, RerankRequest, RerankResult, Truncate
 from lambda_app.service.validation import (
+    check_characters,
     check_dimensions,
     check_texts,
     check_tokens_fit,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from lambda_app.models.embedder import InputType
     from lambda_app.models.registry import ModelRegistry
     from lambda_app.models.tokenizer.tokenizer import Token, TruncationSide
+    from lambda_app.service.ranking import Scores
 
 
 class Service:
@@ -44,6 +46,7 @@ class Service:
             DeadlineError: time ran out between batches.
             InferenceError: the model gave a value that is not finite.
         """
+        request = request._replace(texts=self.readable(request.texts))
         check_texts(request.texts, request.field, self.limits.embed_texts, self.limits)
         # A bi-encoder's ranking needs the embedding model too, which is no permission to embed.
         if not self.registry.serves("embedding"):
@@ -75,7 +78,7 @@ class Service:
         """Ranks the documents by relevance to the query.
 
         Scores are in [0, 1] unless raw ones are asked for: a cross-encoder's is the sigmoid of its logit,
-        a bi-encoder's the cosine mapped to that.
+        a bi-encoder's the cosine mapped to that. A document with nothing to read has the lowest of all.
 
         Raises:
             RequestError: a text, ``top_n`` or the number of documents is out of bounds, or no reranker is
@@ -85,11 +88,26 @@ class Service:
         """
         if request.top_n is not None and request.top_n < 1:
             raise FieldError("top_n must be at least 1", param="top_n")
-        check_texts([request.query], "query", 1, self.limits)
-        check_texts(request.documents, request.field, self.limits.rerank_documents, self.limits)
-        rank = self._rank_by_cosine if self.registry.ranks_with_embedder else self._rank_by_cross_encoder
-        result = rank(request, invocation.deadline)
-        invocation.usage.add(len(request.documents), result.tokens)
+        query, documents = self.readable([request.query])[0], self.readable(request.documents)
+        request = request._replace(query=query, documents=documents)
+        check_texts([query], "query", 1, self.limits)
+        check_texts(
+            documents, request.field, self.limits.rerank_documents, self.limits, check=check_characters
+        )
+        from lambda_app.service.ranking import ranked, readable_places
+
+        score = self._cosines if self.registry.ranks_with_embedder else self._logits
+        places = readable_places(documents)
+        try:
+            scores = score(request, places, invocation.deadline)
+        except TextError as error:
+            # The tokenizer finds nothing in some of them: they are ranked as empty ones are.
+            if not error.indices:
+                raise
+            places = [place for index, place in enumerate(places) if index not in error.indices]
+            scores = score(request, places, invocation.deadline)
+        result = ranked(request, scores, places)
+        invocation.usage.add(len(documents), result.tokens)
         return result
 
     def tokens(
@@ -109,6 +127,7 @@ class Service:
             RequestError: a text or the number of texts is out of bounds, or the response could not fit.
             DeadlineError: time ran out.
         """
+        texts = self.readable(texts)
         check_texts(texts, field, self.limits.embed_texts, self.limits)
 
         def check_count(count: int) -> None:
@@ -136,26 +155,33 @@ class Service:
         served = {"embedding": registry.uses_embedder, "reranker": registry.serves("reranker")}
         return [model for model in registry.bundle.models() if served[model.task]]
 
-    def _rank_by_cross_encoder(self, request: RerankRequest, deadline: float | None) -> RerankResult:
+    def readable(self, texts: Sequence[str]) -> Sequence[str]:
+        """Returns texts as models read them: without NULs, where NUL_CHARACTERS says so."""
+        return [text.replace("\0", "") for text in texts] if self.registry.settings.strips_nul else texts
+
+    def _logits(self, request: RerankRequest, places: Sequence[int], deadline: float | None) -> Scores:
+        from lambda_app.service.ranking import Scores, no_scores
+
         reranker = self.registry.reranker
+        if not places:
+            return no_scores(reranker.model, is_cosine=False)
         output = reranker.score(
             request.query,
-            request.documents,
+            [request.documents[place] for place in places],
             truncation_side=_side(request.truncate),
             max_document_tokens=request.document_tokens,
-            on_truncated=refusal(request.truncate, request.field),
+            on_truncated=refusal(request.truncate, request.field, places=places),
             on_empty=empty_refusal(request.field),
-            checkpoint=checkpoint(deadline, len(request.documents)),
+            checkpoint=checkpoint(deadline, len(places)),
         )
-        scores = output.logits.astype("float64")
-        # Of a model that was trained without an activation too: every API promises scores from 0 to 1.
-        if not request.raw_scores:
-            scores = _sigmoid(scores)
-        return _ranked(reranker.model, scores, output.tokens, output.truncated, request.top_n)
+        return Scores(reranker.model, output.logits, False, output.tokens, output.truncated)
 
-    def _rank_by_cosine(self, request: RerankRequest, deadline: float | None) -> RerankResult:
-        embedder = self.registry.embedder
-        total = len(request.documents)
+    def _cosines(self, request: RerankRequest, places: Sequence[int], deadline: float | None) -> Scores:
+        from lambda_app.service.ranking import Scores, no_scores
+
+        embedder, total = self.registry.embedder, len(places)
+        if not places:
+            return no_scores(embedder.model, is_cosine=True)
         query = embedder.embed(
             [request.query],
             "query",
@@ -165,20 +191,17 @@ class Service:
             checkpoint=checkpoint(deadline, total, query=True),
         )
         documents = embedder.embed(
-            request.documents,
+            [request.documents[place] for place in places],
             "passage",
             truncation_side=_side(request.truncate),
             max_tokens=request.document_tokens,
-            on_truncated=refusal(request.truncate, request.field),
+            on_truncated=refusal(request.truncate, request.field, places=places),
             on_empty=empty_refusal(request.field),
             checkpoint=checkpoint(deadline, total),
         )
-        scores = documents.vectors.astype("float64") @ query.vectors[0].astype("float64")
-        if not request.raw_scores:
-            # Rounding can put the cosine of two equal vectors slightly outside of [-1, 1].
-            scores = ((scores + 1) / 2).clip(0.0, 1.0)
+        cosines = documents.vectors.astype("float64") @ query.vectors[0].astype("float64")
         truncated = tuple(range(total)) if query.truncated else documents.truncated
-        return _ranked(embedder.model, scores, query.tokens + documents.tokens, truncated, request.top_n)
+        return Scores(embedder.model, cosines, True, query.tokens + documents.tokens, truncated)
 
 
 def _side(truncate: Truncate) -> TruncationSide:
@@ -196,21 +219,3 @@ def _shortened(vectors: np.ndarray, dimensions: int) -> np.ndarray:
     length = np.linalg.norm(cut, axis=1, keepdims=True)
     shortened: np.ndarray = cut / np.maximum(length, np.finfo(np.float32).tiny)
     return shortened
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    import numpy as np
-
-    # exp of a large positive number overflows; of a large negative one it is just 0.
-    small = np.exp(-np.abs(logits))
-    scores: np.ndarray = np.where(logits >= 0, 1 / (1 + small), small / (1 + small))
-    return scores
-
-
-def _ranked(
-    model: ModelInfo, scores: np.ndarray, tokens: int, truncated: tuple[int, ...], top_n: int | None
-) -> RerankResult:
-    # A stable sort of the negated scores keeps ties in the order of the request.
-    order = (-scores).argsort(kind="stable")[:top_n]
-    results = tuple((int(index), float(scores[index])) for index in order)
-    return RerankResult(model.id, model.fingerprint, results, tokens, truncated)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from lambda_app.errors import EmptyError, FieldError, LimitError, ResponseTooLargeError, TextError
@@ -33,7 +33,43 @@ MEAN_PER_MIN = 12.5 / 10
 BYTES_PER_TOKEN = 60
 
 
-def check_texts(texts: Sequence[str], field: str, max_texts: int, limits: Limits) -> None:
+# Checks a text, given the name of its place and the limits.
+Check = Callable[[str, str, "Limits"], None]
+
+
+def check_text(text: str, where: str, limits: Limits) -> None:
+    """Checks one text, independent of the others.
+
+    Raises:
+        TextError: it is empty, or holds a NUL or a lone surrogate.
+        LimitError: it is too long.
+    """
+    if not text:
+        raise TextError(f"{where} is empty", param=where)
+    check_characters(text, where, limits)
+
+
+def check_characters(text: str, where: str, limits: Limits) -> None:
+    """Checks one text that may be empty.
+
+    Raises:
+        TextError: it holds a NUL or a lone surrogate.
+        LimitError: it is too long.
+    """
+    if len(text) > limits.text_characters:
+        raise LimitError(
+            f"{where} has {len(text)} characters, a text may have {limits.text_characters}: split it",
+            param=where,
+        )
+    if "\0" in text:
+        raise TextError(f"{where} contains a NUL character: remove it", param=where)
+    if not (text.isascii() or encodable(text)):
+        raise TextError(f"{where} contains a lone surrogate, which is not Unicode text", param=where)
+
+
+def check_texts(
+    texts: Sequence[str], field: str, max_texts: int, limits: Limits, *, check: Check = check_text
+) -> None:
     """Checks the number of texts, their length together, and each text.
 
     Raises:
@@ -47,7 +83,7 @@ def check_texts(texts: Sequence[str], field: str, max_texts: int, limits: Limits
         )
     check_total(sum(map(len, texts)), field, limits)
     for index, text in enumerate(texts):
-        check_text(text, field if max_texts == 1 else f"{field}[{index}]", limits)
+        check(text, field if max_texts == 1 else f"{field}[{index}]", limits)
 
 
 def check_total(characters: int, field: str, limits: Limits) -> None:
@@ -60,26 +96,6 @@ def check_total(characters: int, field: str, limits: Limits) -> None:
         raise LimitError(
             f"{field} holds {characters} characters, {limits.total_characters} fit one request", param=field
         )
-
-
-def check_text(text: str, where: str, limits: Limits) -> None:
-    """Checks one text, independent of the others.
-
-    Raises:
-        TextError: it is empty, or holds a NUL or a lone surrogate.
-        LimitError: it is too long.
-    """
-    if not text:
-        raise TextError(f"{where} is empty", param=where)
-    if len(text) > limits.text_characters:
-        raise LimitError(
-            f"{where} has {len(text)} characters, a text may have {limits.text_characters}: split it",
-            param=where,
-        )
-    if "\0" in text:
-        raise TextError(f"{where} contains a NUL character: remove it", param=where)
-    if not (text.isascii() or encodable(text)):
-        raise TextError(f"{where} contains a lone surrogate, which is not Unicode text", param=where)
 
 
 def check_dimensions(model: ModelInfo, wanted: int | None, field: str) -> int:
@@ -132,22 +148,34 @@ def check_tokens_fit(count: int, field: str, max_bytes: int) -> None:
 
 
 def empty_refusal(field: str, *, single: bool = False) -> OnEmpty:
-    """Returns a function that refuses a text without tokens, such as one zero-width character."""
+    """Returns a function that refuses texts without tokens, such as one zero-width character."""
 
-    def refuse(index: int) -> NoReturn:
-        where = field if single else f"{field}[{index}]"
-        raise TextError(f"{where} has no tokens for this model: leave it out", param=where)
+    def refuse(indices: tuple[int, ...]) -> NoReturn:
+        if single:
+            raise no_tokens(field)
+        raise no_tokens(f"{field}[{indices[0]}]", indices)
 
     return refuse
 
 
-def refusal(truncate: Truncate, field: str, *, single: bool = False) -> OnTruncated | None:
-    """Returns a function that refuses texts of too many tokens, None where they are truncated."""
+def no_tokens(where: str, indices: tuple[int, ...] = ()) -> TextError:
+    """Returns the error of a text without tokens; ``indices`` are those of all such texts of a request."""
+    return TextError(f"{where} has no tokens for this model: leave it out", param=where, indices=indices)
+
+
+def refusal(
+    truncate: Truncate, field: str, *, single: bool = False, places: Sequence[int] | None = None
+) -> OnTruncated | None:
+    """Returns a function that refuses texts of too many tokens, None where they are truncated.
+
+    ``places`` are those of the texts in the request, where some of it were left out.
+    """
     if truncate != "none":
         return None
 
     def refuse(indices: tuple[int, ...]) -> None:
-        where = field if single else f"{field}[{indices[0]}]"
+        place = indices[0] if places is None else places[indices[0]]
+        where = field if single else f"{field}[{place}]"
         raise LimitError(
             f"{where} has more tokens than the model takes: shorten it, or allow truncation", param=where
         )

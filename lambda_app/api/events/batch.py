@@ -23,11 +23,11 @@ from lambda_app.errors import (
     LimitError,
     RequestError,
     ResponseTooLargeError,
+    TextError,
 )
 from lambda_app.invocation import Invocation, Result
-from lambda_app.limits import Limits
 from lambda_app.service.service import Service
-from lambda_app.service.validation import check_text
+from lambda_app.service.validation import Check, check_characters, check_text, no_tokens
 from lambda_app.text import encodable
 
 # The longest name that a caller may give to an item.
@@ -120,13 +120,18 @@ def answer_items(
     limits = service.limits
     if shared.get("action") == "embed" and "texts" not in shared:
         _check_count(items, limits.embed_texts)
-        texts = _Texts(limits, items)
-        response = direct.run(service, {**shared, "texts": texts.good}, invocation)
+        texts = _Texts(service, items, check_text)
+        try:
+            response = direct.run(service, {**shared, "texts": texts.good}, invocation)
+        except TextError as error:
+            texts.leave_out(error)
+            response = direct.run(service, {**shared, "texts": texts.good}, invocation)
         response["embeddings"] = texts.spread(response["embeddings"])
         return _checked(response, texts, len(items), invocation)
     if shared.get("action") == "rerank" and "query" in shared and "documents" not in shared:
         _check_count(items, limits.rerank_documents)
-        texts = _Texts(limits, items)
+        # A document with nothing in it is ranked, as in any other request.
+        texts = _Texts(service, items, check_characters)
         response = direct.run(service, {**shared, "documents": texts.good}, invocation)
         for result in response["results"]:
             result["index"] = texts.indices[result["index"]]
@@ -178,7 +183,7 @@ def _checked(response: dict[str, Any], texts: _Texts, items: int, invocation: In
 class _Texts:
     """The texts among items, and the errors of the rest."""
 
-    def __init__(self, limits: Limits, items: Sequence[Any]) -> None:
+    def __init__(self, service: Service, items: Sequence[Any], check: Check) -> None:
         self.good: list[str] = []
         self.indices: list[int] = []
         self.errors: list[dict[str, Any]] = []
@@ -187,8 +192,8 @@ class _Texts:
         for index, item in enumerate(items):
             where = f"Items[{index}]"
             try:
-                text = fields.item_text(item, where)
-                check_text(text, where, limits)
+                [text] = service.readable([fields.item_text(item, where)])
+                check(text, where, service.limits)
             except RequestError as error:
                 first = first or error
                 self.errors.append({"index": index, **direct.error_object(error)["error"]})
@@ -197,6 +202,21 @@ class _Texts:
                 self.indices.append(index)
         if first is not None and not self.good:
             raise first
+
+    def leave_out(self, error: TextError) -> None:
+        """Moves texts without tokens to the errors; raises where there are no others, or none of these."""
+        if not error.indices:
+            raise error
+        pairs = list(zip(self.indices, self.good, strict=True))
+        empty = {place: no_tokens(f"Items[{pairs[place][0]}]") for place in sorted(error.indices)}
+        if len(empty) == len(pairs):
+            raise empty[0]
+        self.errors += [
+            {"index": pairs[place][0], **direct.error_object(one)["error"]} for place, one in empty.items()
+        ]
+        self.errors.sort(key=lambda one: one["index"])
+        pairs = [pair for place, pair in enumerate(pairs) if place not in empty]
+        self.indices, self.good = [index for index, _ in pairs], [text for _, text in pairs]
 
     def spread(self, rows: Sequence[Any]) -> list[Any]:
         """Returns rows of the good texts at the places of their items, None in between."""

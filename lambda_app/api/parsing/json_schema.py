@@ -12,9 +12,10 @@ Schema = dict[str, Any]
 Refer = Callable[[type], Schema]
 
 
-def text_schema() -> Schema:
+def text_schema(*, may_be_empty: bool = False) -> Schema:
     """Returns the JSON Schema of a text."""
-    return {"maxLength": Limits().text_characters, "minLength": 1, "type": "string"}
+    shortest = {} if may_be_empty else {"minLength": 1}
+    return {"maxLength": Limits().text_characters, **shortest, "type": "string"}
 
 
 def list_schema(items: Schema, max_items: int) -> Schema:

@@ -151,17 +151,28 @@ class Text(Field[str]):
 class TextObject:
     """A text in an object; whatever else the object holds is not looked at."""
 
+    may_be_empty = False
+
     @classmethod
     def schema(cls, refer: Refer) -> Schema:
         """Returns the JSON Schema of the object."""
-        return open_object(cls, {"text": {**text_schema(), "title": "Text"}})
+        return open_object(cls, {"text": {**text_schema(may_be_empty=cls.may_be_empty), "title": "Text"}})
+
+
+class DocumentObject(TextObject):
+    """A document in an object; whatever else the object holds is not looked at."""
+
+    may_be_empty = True
 
 
 class Texts(Field[list[str]]):
     """A string or a list of strings, each possibly as ``{"text": ...}``; read as a list.
 
-    ``limit`` names the field of Limits that says how many fit, less ``reserved``.
+    ``limit`` names the field of Limits that says how many fit, less ``reserved``. ``item`` describes a text
+    in an object.
     """
+
+    item: ClassVar[type[TextObject]] = TextObject
 
     def __init__(
         self, limit: str, description: str = "", *, required: bool = True, reserved: int = 0
@@ -181,8 +192,15 @@ class Texts(Field[list[str]]):
         return value - self.reserved
 
     def schemas(self, refer: Refer) -> list[Schema]:
-        items = {"anyOf": [text_schema(), refer(TextObject)]}
-        return [text_schema(), list_schema(items, self.max_items(Limits()))]
+        text = text_schema(may_be_empty=self.item.may_be_empty)
+        items = {"anyOf": [text, refer(self.item)]}
+        return [text, list_schema(items, self.max_items(Limits()))]
+
+
+class DocumentTexts(Texts):
+    """Texts to rank. One with nothing in it is ranked last."""
+
+    item = DocumentObject
 
 
 class AnyText(Field[str]):

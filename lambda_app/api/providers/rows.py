@@ -13,7 +13,7 @@ from lambda_app.api.parsing import fields
 from lambda_app.api.parsing.vectors import encode_vectors
 from lambda_app.errors import DeadlineError, FieldError, LimitError, RequestError, ResponseTooLargeError
 from lambda_app.service.types import EmbedRequest, RerankRequest
-from lambda_app.service.validation import check_text
+from lambda_app.service.validation import check_characters
 
 if TYPE_CHECKING:
     from lambda_app.invocation import Invocation
@@ -47,8 +47,8 @@ def read_rows(
             raise FieldError(f"{where} holds {len(cells)} values, it must hold {counts}", param=where)
         for column, cell in enumerate(cells):
             if isinstance(cell, str):
-                # A number is none of ours, and an empty text is the caller's to turn into NULL.
-                check_text(cell, name(row, column), limits)
+                # What no row may hold. Whether a text may be empty or hold a NUL is the service's matter.
+                check_characters(cell.replace("\0", ""), name(row, column), limits)
     return value
 
 

@@ -69,7 +69,7 @@ class SnowflakeEmbedRequest(Request):
 class SnowflakeRerankRequest(Request):
     """Pairs of a query and a document to score."""
 
-    data = Rows("Rows of number, query and document.", text_schema(), text_schema())
+    data = Rows("Rows of number, query and document.", text_schema(), text_schema(may_be_empty=True))
 
 
 def embed(service: Service, body: Any, invocation: Invocation) -> tuple[dict[str, Any], str]:

@@ -14,7 +14,7 @@ from lambda_app.api.parsing.choices import Choice
 from lambda_app.api.parsing.input_type import INPUT_TYPES
 from lambda_app.api.parsing.json_schema import Refer, Schema
 from lambda_app.api.parsing.objects import Ignored, Nested
-from lambda_app.api.parsing.request import Flag, Integer, Request, Text, Texts
+from lambda_app.api.parsing.request import DocumentTexts, Flag, Integer, Request, Text, Texts
 from lambda_app.api.parsing.vectors import encode_vectors
 from lambda_app.errors import EmptyError, FieldError
 from lambda_app.limits import Limits
@@ -76,7 +76,7 @@ class TeiRerankRequest(Truncating):
     """A query, and texts to rank by how well they answer it."""
 
     query = Text()
-    texts = Texts("rerank_documents")
+    texts = DocumentTexts("rerank_documents")
     raw_scores = Flag()
     return_text = Flag()
 

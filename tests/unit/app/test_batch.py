@@ -51,9 +51,12 @@ def test_an_item_that_cannot_be_served_does_not_spoil_the_others() -> None:
 
 def test_items_are_documents_where_the_batch_has_a_query() -> None:
     shared = {"action": "rerank", "query": "abc", "top_n": 3}
-    answer = items(shared, "zz", "", "abc", {"text": "ab"})
+    answer = items(shared, "zz", None, "abc", {"text": "ab"})
     assert [result["index"] for result in answer["results"]] == [2, 3, 0]
     assert [error["index"] for error in answer["errors"]] == [1]
+    answer = items({**shared, "top_n": None}, "", "zz", "\0", "abc")
+    assert [result["index"] for result in answer["results"]] == [3, 1, 0]
+    assert [error["index"] for error in answer["errors"]] == [2]
 
 
 def test_items_are_events_otherwise() -> None:

@@ -94,3 +94,31 @@ def test_a_text_without_tokens_is_refused_by_its_place(
     assert len(embed(function, ["a", "b"])) == 2
     with pytest.raises(ValueError, match="has no tokens"):
         embedder.embed(texts, "none")
+
+
+def test_a_text_without_tokens_fails_only_its_own_item(tiny_bundle: Bundle) -> None:
+    function = start(environ(tiny_bundle), PhaseClock())
+    function._service.registry.embedder._tokenizer._single = NO_SPECIAL_TOKENS
+    batch = {"BatchInput": {"action": "embed"}, "Items": ["", "a", "\u200b", "b", "\u200b", 7]}
+    answer = call(function, batch)
+    assert [row is None for row in answer["embeddings"]] == [True, False, True, False, True, True]
+    assert [answer["embeddings"][1], answer["embeddings"][3]] == embed(function, ["a", "b"]).tolist()
+    assert [(error["index"], error["param"]) for error in answer["errors"]] == [
+        (index, f"Items[{index}]") for index in (0, 2, 4, 5)
+    ]
+    error = call(function, {**batch, "Items": ["\u200b", ""]})["error"]
+    assert (error["code"], error["param"]) == ("invalid_text", "Items[0]")
+
+
+@pytest.mark.parametrize("documents", [["\u200b", "a"], ["\u0301", "a"], ["\u0301", "\u200b"]])
+def test_a_document_without_tokens_is_ranked_last(tiny_bundle: Bundle, documents: list[str]) -> None:
+    """A zero-width space, and an accent alone, which the tokenizer strips."""
+    function = start(environ(tiny_bundle), PhaseClock())
+    registry = function._service.registry
+    registry.bundle = registry.bundle._replace(rerank_kind="bi-encoder", reranker=None)
+    registry.embedder._tokenizer._single = NO_SPECIAL_TOKENS
+    results = call(function, {"action": "rerank", "query": "a", "documents": documents})["results"]
+    blank = [index for index, document in enumerate(documents) if document != "a"]
+    assert [(result["index"], result["score"]) for result in results][-len(blank) :] == [
+        (index, 0.0) for index in blank
+    ]

@@ -100,6 +100,8 @@ MEANING = re.compile(
     "must be 4: this model|NUL character|one type here|surrogate|where rank_fields is given|"
     "the rank_fields of|is missing: it must be a list|is empty|leave one of them out|"
     "more tokens than the model takes|cannot come back as it was sent|"
+    # Objects without a text are for rank_fields.
+    r"documents\[\d+\] must be a string or|"
     # To Python 0 is False, so that pydantic takes it for the literal; JSON Schema does not.
     "(late_chunking|normalized) must be true or false, not a number"
 )

@@ -575,3 +575,34 @@ def test_rerank_takes_documents_in_place_of_texts() -> None:
     assert ask("/rerank", {**RERANK, "texts": None, "top_n": 1}) == ask("/v1/rerank", {**RERANK, "top_n": 1})
     assert [rank["index"] for rank in ask("/rerank", {"query": "abc", "texts": DOCUMENTS})] == ORDER
     assert ask("/models") == ask("/v1/models")
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/v1/rerank", "documents"),
+        ("/v2/rerank", "documents"),
+        ("/rerank", "texts"),
+        ("/rerank", "documents"),
+    ],
+)
+def test_an_empty_document_is_ranked_last(path: str, field: str) -> None:
+    answer = ask(path, {"query": "zq", field: ["", "doc ok", {"text": ""}], "return_documents": True})
+    ranks = answer["results"] if isinstance(answer, dict) else answer
+    assert [rank["index"] for rank in ranks] == [1, 0, 2]
+    assert ranks[1].get("document", {"text": ""}) == {"text": ""}
+    direct = DISPATCHER({"action": "rerank", "query": "q", "documents": ["", "doc ok"]}, Context())
+    assert [result["index"] for result in direct["results"]] == [1, 0]
+
+
+def test_a_document_without_any_rank_field_is_ranked_last() -> None:
+    body = {"query": "abc", "documents": [{"id": 1}, {"t": "z"}], "rank_fields": ["t"]}
+    assert [result["index"] for result in ask("/v2/rerank", body)["results"]] == [1, 0]
+
+
+def test_an_empty_text_to_embed_is_refused_by_its_place() -> None:
+    for path, field in (("/v1/embeddings", "input"), ("/embed", "inputs"), ("/v1/embed", "texts")):
+        for text in ("", "a\0"):
+            answer = send(path, {field: ["a", text]})
+            assert answer["statusCode"] in {400, 422}
+            assert f"{field}[1]" in answer["body"]

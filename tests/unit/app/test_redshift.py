@@ -115,7 +115,7 @@ def test_a_batch_without_texts_uses_no_model(arguments: list[Any]) -> None:
         ("embed_query", [["a"], "SECRET"], "invalid_field", "arguments[1]"),
         ("embed_query", [[]], "invalid_field", "arguments[0]"),
         ("embed_query", "SECRET", "invalid_field", "arguments"),
-        ("rerank_score", [["a", "b"], ["q", ""]], "invalid_text", "arguments[1][1]"),
+        ("rerank_score", [["a", "b"], ["", "q"]], "invalid_text", "arguments[1][0]"),
         ("rerank_score", [["a", "b"], ["q", True]], "invalid_field", "arguments[1][1]"),
         ("rerank_score", [["a"]], "invalid_field", "arguments[0]"),
         ("public.SECRET", [["a"]], "unknown_function", "embed_query"),
@@ -135,7 +135,7 @@ class Tokenless(FakeEmbedder):
 
     def embed(self, texts: Any, *arguments: Any, on_empty: Any = None, **options: Any) -> Any:
         if "\u200b" in texts:
-            on_empty(texts.index("\u200b"))
+            on_empty((texts.index("\u200b"),))
         return super().embed(texts, *arguments, **options)
 
 

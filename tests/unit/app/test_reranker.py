@@ -9,12 +9,14 @@ from lambda_app.start import start
 from tests.support.tiny_function import call, environ
 
 
-def test_a_pair_without_tokens_is_refused_by_its_place(tiny_bundle: Bundle) -> None:
+def test_a_pair_without_tokens_is_ranked_last(tiny_bundle: Bundle) -> None:
     function = start(environ(tiny_bundle), PhaseClock())
     tokenizer = function._service.registry.reranker._tokenizer
     tokenizer._pair = Template(((), (), ()), ((), (), ()), (0, 0))
-    tokenizer._backend = lambda texts, limit, tick=None: [[5] * (text != "\u200b") for text in texts]
-    ask = {"action": "rerank", "query": "\u200b", "documents": ["a", "\u200b"]}
-    error = call(function, ask)["error"]
-    assert (error["code"], error["param"]) == ("invalid_text", "documents[1]")
-    assert len(call(function, {**ask, "query": "q"})["results"]) == 2
+    tokenizer._backend = lambda texts, limit, tick=None: [[5] * (text != "\u0301") for text in texts]
+    ask = {"action": "rerank", "query": "\u0301", "documents": ["\u0301", "a"]}
+    for query in ("\u0301", "q"):
+        results = call(function, {**ask, "query": query})["results"]
+        assert {result["index"] for result in results} == {0, 1}
+        if query != "q":
+            assert (results[1]["index"], results[1]["score"]) == (0, 0.0)

@@ -197,6 +197,62 @@ def test_a_model_without_an_activation_scores_between_0_and_1_too() -> None:
     assert raw == ((1, 2.0), (0, -1.0))
 
 
+BLANK = ["", " ", "\n\t", "\u200b", "\u00a0\ufeff", "\u00ad\u2028"]
+
+
+@pytest.mark.parametrize("rerank_kind", ["cross-encoder", "bi-encoder"])
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_document_with_nothing_to_read_is_ranked_last(rerank_kind: Any, raw: bool) -> None:
+    service = fake_service(rerank_kind=rerank_kind)
+    request = RerankRequest("abc", ["z", *BLANK, "abc"], raw_scores=raw)
+    others = service.rerank(request._replace(documents=["z", "abc"]), invocation()).results
+    results = service.rerank(request, invocation()).results
+    assert [score for _, score in results[:2]] == [score for _, score in others]
+    assert [index for index, _ in results[2:]] == [1, 2, 3, 4, 5, 6]
+    lowest = {score for _, score in results[2:]}
+    assert len(lowest) == 1
+    assert lowest.pop() < min(score for _, score in others)
+    if not raw:
+        assert results[-1][1] == 0.0
+    # Where there are no others, no model is needed.
+    empty = service.rerank(request._replace(documents=[""], top_n=1), invocation())
+    assert (empty.results[0][0], empty.tokens) == (0, 0)
+    assert empty.results[0][1] == results[-1][1]
+
+
+@pytest.mark.parametrize("document", ["\u0301", ".", "\ue000", "\U000e0fff", "\u3164"])
+def test_what_may_be_seen_is_scored(document: str) -> None:
+    results = fake_service().rerank(RerankRequest("abc", [document]), invocation()).results
+    assert results[0][1] > 0
+
+
+def test_places_are_those_of_the_request() -> None:
+    service = fake_service()
+    request = RerankRequest("q", ["", "a", " ", "b" * 17])
+    assert service.rerank(request, invocation()).truncated == (3,)
+    with pytest.raises(LimitError) as caught:
+        service.rerank(request._replace(truncate="none"), invocation())
+    assert caught.value.param == "documents[3]"
+
+
+def test_nuls_are_stripped_where_the_setting_says_so() -> None:
+    refusing, stripping = fake_service(), fake_service({"NUL_CHARACTERS": "strip"})
+    calls: list[Any] = [
+        lambda service, nul: service.embed(
+            EmbedRequest([f"a{nul}b"], "query"), invocation()
+        ).vectors.tolist(),
+        lambda service, nul: service.tokens([nul, f"{nul}b"], "none", invocation(), special=True, field="t"),
+        lambda service, nul: service.rerank(RerankRequest(f"a{nul}", [f"b{nul}", "a"]), invocation()).results,
+    ]
+    for call in calls:
+        with pytest.raises(TextError, match="contains a NUL"):
+            call(refusing, "x\0")
+        assert call(stripping, "x\0") == call(refusing, "x")
+    with pytest.raises(TextError, match=r"texts\[1\] is empty"):
+        stripping.embed(EmbedRequest(["a", "\0"], "query"), invocation())
+    assert stripping.rerank(RerankRequest("q", ["\0", "q"]), invocation()).results[-1] == (0, 0.0)
+
+
 def test_a_bi_encoder_ranks_with_the_embedder() -> None:
     service = fake_service(rerank_kind="bi-encoder")
     request = RerankRequest("aaaa", ["a" * 16, "aaaa"], raw_scores=True)

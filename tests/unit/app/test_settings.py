@@ -133,3 +133,10 @@ def test_unknown_fields_are_ignored_unless_they_are_to_be_refused(value: str | N
 def test_unknown_fields_is_one_of_two_words() -> None:
     with pytest.raises(ConfigurationError, match="UNKNOWN_FIELDS must be ignore or refuse"):
         Settings.from_env({"UNKNOWN_FIELDS": "warn"})
+
+
+def test_nuls_are_refused_unless_they_are_to_be_stripped() -> None:
+    found = [Settings.from_env({"NUL_CHARACTERS": value}).strips_nul for value in ("", "refuse", "Strip")]
+    assert found == [False, False, True]
+    with pytest.raises(ConfigurationError, match="NUL_CHARACTERS must be refuse or strip"):
+        Settings.from_env({"NUL_CHARACTERS": "keep"})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lambda_app.api.parsing import fields
 from lambda_app.api.parsing.json_schema import Refer, Schema, list_schema
-from lambda_app.api.parsing.request import AnyText, Field, Flag, Integer, Request, Text, Texts
+from lambda_app.api.parsing.request import AnyText, DocumentTexts, Field, Flag, Integer, Request, Text
 from lambda_app.api.providers.cohere.meta import meta
 from lambda_app.errors import FieldError
 from lambda_app.limits import Limits
@@ -37,7 +37,7 @@ class RankFields(Field[list[str]]):
         return [{"type": "string"}, {"items": {"type": "string"}, "type": "array"}]
 
 
-class Documents(Texts):
+class Documents(DocumentTexts):
     """Texts, or the values of the documents' ``rank_fields`` joined by lines."""
 
     def read(self, body: Mapping[str, Any], name: str, limits: Limits) -> list[str]:
