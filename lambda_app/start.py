@@ -51,9 +51,10 @@ def _start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
             settings = _with_fetched_bundle(settings, settings.bundle_url, clock, log)
         registry = ModelRegistry(settings, clock)
         dispatcher = Dispatcher(Service(registry), settings, log, clock)
-        registry.preload()
+        # First the web layer, which computes most: what the models are read from arrives meanwhile.
         if "http" in settings.preload:
             dispatcher.open_http()
+        registry.preload()
     finally:
         gc.enable()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Weights of a model, asked for before its first inferences need them."""
+"""Weights of a model and its vocabulary, asked for before its first inferences need them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ if TYPE_CHECKING:
 
     from lambda_app.bundle import ModelInfo, Tensor
 
+# Files that a compiled tokenizer maps.
+VOCABULARY = (".marisa", ".npy")
+
 
 class WeightsReader:
-    """Asks for a model's weights before its first inferences need them.
+    """Asks for a model's weights, and the vocabulary of its tokenizer, before its first inferences need them.
 
     An inference reads dense weights one after another, and of each lookup table the rows of its tokens: asked
     for all at once, chunks of an image that have not arrived yet arrive side by side.
@@ -25,6 +28,12 @@ class WeightsReader:
 
     def __init__(self, model: ModelInfo) -> None:
         self._file = ReadAhead(model.weights_path)
+        # What the tokenizer looks words up in; init reads a few pages of it.
+        self._vocabulary = [
+            (ReadAhead(model.directory.parent / file.path), file.bytes)
+            for file in model.files
+            if file.path.endswith(VOCABULARY)
+        ]
         dense = [tensor for tensor in model.tensors if not tensor.sparse]
         self._start = min((tensor.offset for tensor in dense), default=0)
         self._end = max((tensor.offset + tensor.bytes for tensor in dense), default=0)
@@ -33,13 +42,19 @@ class WeightsReader:
         self._until_known = self.ROW_TOKENS
 
     def ask_for_weights(self) -> None:
-        """Asks for the dense weights, the first time; returns at once."""
+        """Asks for the vocabulary and the dense weights, the first time; returns at once."""
         if self._asked:
             return
         self._asked = True
         if self._end and not self._file.is_resident(self._start, self._end):
             # The kernel's queue of requests is bounded: who asks for much may have to wait for a place in it.
-            threading.Thread(target=self._file.range, args=(self._start, self._end), daemon=True).start()
+            threading.Thread(target=self._ask, daemon=True).start()
+
+    def _ask(self) -> None:
+        # The vocabulary first: a request's texts are tokenized before anything is run.
+        for file, size in self._vocabulary:
+            file.range(0, size)
+        self._file.range(self._start, self._end)
 
     def ask_for_rows(self, ids: np.ndarray) -> None:
         """Asks for the rows of token ``ids`` (any shape) in the tables of word embeddings."""

@@ -4,28 +4,36 @@
  *
  * An image's file system arrives chunk by chunk, and a start waits for one chunk after another. START_LIST names
  * a file that lists what a start reads (scripts/image/record_start.py writes it), in the order of first use. A
- * child process asks the kernel for all of it and exits; this process does not wait for it. Its process id is
- * handed over in START_READER, for Python to reap.
+ * child process reads it in that order, a few chunks at a time: more would stand in the way of a chunk that
+ * Python waits for and that is not here yet, and fewer would leave a fast source idle. It exits when all is here,
+ * and this process does not wait for it. Its process id is handed over in START_READER, for Python to reap.
  *
  * Nothing is read ahead where init runs before anyone waits for it (provisioned concurrency, SnapStart, Managed
  * Instances). Whatever goes wrong here, PROGRAM is started.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define SIGNATURE "start-list-1"
-#define SLICE (128 * 1024)
-#define READERS 8
+#define SLICE (128 * 1024) /* of one call: the kernel bounds what a call asks for */
+#define PART (512 * 1024)  /* of one reader's turn */
+#define READERS 16
+#define STACK (64 * 1024)
 #define FILES 2048
+#define PARTS 8192
 
-static char *files[FILES];
-static int descriptors[FILES];
+static const char *files[FILES];
+static atomic_int descriptors[FILES];
+static struct { int file; long offset, end; } parts[PARTS];
+static int file_count, part_count;
+static atomic_int turn;
 
 static char *content(const char *path)
 {
@@ -43,27 +51,47 @@ static char *content(const char *path)
 }
 
 /* Lines: "path" lines begin with '/', and number themselves; "number offset length" lines are in order of use. */
-static void read_ahead(char *text, int reader)
+static void parse(char *text)
 {
-    int count = 0, turn = 0;
-    memset(descriptors, -1, sizeof descriptors);
     for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
         if (line == text)
             continue; /* the heading */
         if (*line == '/') {
-            if (count < FILES)
-                files[count++] = line;
+            if (file_count < FILES) {
+                descriptors[file_count] = -1;
+                files[file_count++] = line;
+            }
             continue;
         }
         char *rest;
-        long file = strtol(line, &rest, 10), offset = strtol(rest, &rest, 10), length = strtol(rest, &rest, 10);
-        if (turn++ % READERS != reader || file < 0 || file >= count)
-            continue;
-        if (descriptors[file] < 0)
-            descriptors[file] = open(files[file], O_RDONLY | O_CLOEXEC);
-        for (long end = offset + length; descriptors[file] >= 0 && offset < end; offset += SLICE)
-            posix_fadvise(descriptors[file], offset, end - offset < SLICE ? end - offset : SLICE, POSIX_FADV_WILLNEED);
+        long file = strtol(line, &rest, 10), offset = strtol(rest, &rest, 10), end = offset + strtol(rest, &rest, 10);
+        for (long next; file >= 0 && file < file_count && offset < end && part_count < PARTS; offset = next) {
+            next = (offset / PART + 1) * PART;
+            next = next < end ? next : end;
+            parts[part_count].file = (int)file;
+            parts[part_count].offset = offset;
+            parts[part_count++].end = next;
+        }
     }
+}
+
+static void *read_parts(void *unused)
+{
+    for (int mine; (mine = atomic_fetch_add(&turn, 1)) < part_count;) {
+        int file = parts[mine].file, descriptor = descriptors[file];
+        if (descriptor < 0)
+            descriptors[file] = descriptor = open(files[file], O_RDONLY | O_CLOEXEC);
+        if (descriptor < 0)
+            continue;
+        long end = parts[mine].end;
+        for (long offset = parts[mine].offset; offset < end; offset += SLICE)
+            posix_fadvise(descriptor, offset, end - offset < SLICE ? end - offset : SLICE, POSIX_FADV_WILLNEED);
+        /* Waits until it is here. */
+        char last;
+        if (pread(descriptor, &last, 1, end - 1) < 0)
+            continue;
+    }
+    return unused;
 }
 
 static void start_reading(const char *list)
@@ -73,13 +101,17 @@ static void start_reading(const char *list)
         return;
     pid_t child = fork();
     if (child == 0) {
-        int reader = 1;
-        while (reader < READERS && fork() != 0)
-            reader++;
-        read_ahead(text, reader % READERS);
-        if (reader == READERS)
-            while (wait(NULL) > 0)
-                ;
+        pthread_t readers[READERS];
+        pthread_attr_t small;
+        int started = 0;
+        parse(text);
+        pthread_attr_init(&small);
+        pthread_attr_setstacksize(&small, STACK);
+        while (started < READERS - 1 && pthread_create(&readers[started], &small, read_parts, NULL) == 0)
+            started++;
+        read_parts(NULL);
+        while (started > 0)
+            pthread_join(readers[--started], NULL);
         _exit(0);
     }
     if (child > 0) {

@@ -2,8 +2,8 @@
 
 The function runs on sample events (HTTP and direct, embedding and reranking) and is watched: which pages of
 which files are mapped in its memory, and which files it opens. The list has them in the order of first use;
-``scripts/image/launcher.c`` asks for them at the next start. Weights are not in it: the model that a request
-needs asks for its own.
+``scripts/image/launcher.c`` asks for them at the next start. Of the models it has what init reads: the model
+that a request needs asks for its own weights and vocabulary.
 
 A second start is compared with the list: its share of what that start touches is printed, and a list that
 covers too little fails the build.
@@ -18,100 +18,22 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 WATCHER = Path(__file__).with_name("watch_start.py")
 HANDLER = "lambda_app.handler.handler"
-WEIGHTS = "model.bin"
-PAGE = 4096
 # Pages between two ranges that are read along: a gap costs less than another request.
 GAP = 8
 MIN_COVERAGE = 0.95
 LOOK_SECONDS = 0.003
-PRESENT = 1 << 63
-# Not of the image.
-OUTSIDE = ("/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/run")  # noqa: S108 (not written to)
-# Larger files are mapped, not read.
-MAX_READ_BYTES = 16 << 20
 sys.path.insert(0, str(ROOT))
 
 from lambda_app.coldstart.start_list import heading  # noqa: E402 (found by the path set above)
 from scripts.image.sample_start import SECONDS, STARTS, RuntimeApi  # noqa: E402
-
-Page = tuple[str, int]
-
-
-class Watch:
-    """What one process uses of files: pages that are mapped in its memory, and files that it opens, whole.
-
-    It is looked at from outside: the runtime client waits for events with the interpreter's lock held.
-    """
-
-    def __init__(self, pid: int, opened: Path) -> None:
-        """Takes the process and the file in which it lists what it opens."""
-        self._process = Path("/proc") / str(pid)
-        self._opened = opened
-        self._read = 0
-        self._seen: set[Page] = set()
-        self.looks: list[list[Page]] = [file_pages("/etc/ld.so.cache")]
-
-    def look(self) -> None:
-        """Adds a list of the pages that were not used before."""
-        found = [*self._newly_opened(), *self._mapped()]
-        new = [page for page in dict.fromkeys(found) if page not in self._seen]
-        self._seen.update(new)
-        if new:
-            self.looks.append(new)
-
-    def _newly_opened(self) -> Iterator[Page]:
-        text = self._opened.read_bytes()
-        end = text.rfind(b"\n") + 1
-        for line in text[self._read : end].splitlines():
-            path = os.fsdecode(line)
-            yield from file_pages(path)
-            if path.endswith("/manifest.json"):
-                # onnxruntime opens graphs itself, and so may a library its tokenizer.
-                for file in sorted(Path(path).parent.glob("*/*")):
-                    if file.name != WEIGHTS:
-                        yield from file_pages(str(file))
-        self._read = end
-
-    def _mapped(self) -> Iterator[Page]:
-        try:
-            lines = (self._process / "maps").read_text().splitlines()
-            table = os.open(self._process / "pagemap", os.O_RDONLY)
-        except OSError:
-            return
-        try:
-            for line in lines:
-                place, _, offset, _, _, *path = line.split(maxsplit=5)
-                # Where a CPU is emulated, the emulator is mapped too, which the image does not have.
-                if path and in_image(path[0]) and os.path.isfile(path[0]):
-                    start, end = (int(number, 16) // PAGE for number in place.split("-"))
-                    flags = memoryview(os.pread(table, (end - start) * 8, start * 8)).cast("Q")
-                    first = int(offset, 16) // PAGE
-                    yield from (
-                        (path[0], first + index) for index, flag in enumerate(flags) if flag & PRESENT
-                    )
-        except OSError:
-            return
-        finally:
-            os.close(table)
-
-
-def in_image(path: str) -> bool:
-    """Returns whether a path is one of the image's files, and not of the running system's."""
-    return path.startswith("/") and not path.startswith(OUTSIDE)
-
-
-def file_pages(path: str) -> list[Page]:
-    """Returns all pages of a file that is read whole; none of one that is not the image's."""
-    if not in_image(path) or not os.path.isfile(path) or os.path.getsize(path) > MAX_READ_BYTES:
-        return []
-    return [(path, page) for page in range(-(-os.path.getsize(path) // PAGE))]
+from scripts.image.used_pages import MODELS, PAGE, Page, UsedPages  # noqa: E402
 
 
 def watch(preload: str | None, events: Sequence[Any]) -> list[list[Page]]:
@@ -127,23 +49,26 @@ def watch(preload: str | None, events: Sequence[Any]) -> list[list[Page]]:
         environment |= {"LOG_LEVEL": "ERROR"} | ({"PRELOAD": preload} if preload else {})
         command = [sys.executable, "-I", "-S", "-B", str(WATCHER), str(ROOT), opened.name, HANDLER]
         process = subprocess.Popen(command, env=environment, cwd=ROOT)
-        watched = Watch(process.pid, Path(opened.name))
+        used = UsedPages(process.pid, Path(opened.name))
         until = time.monotonic() + SECONDS
         try:
             while not server.finished.wait(LOOK_SECONDS) and process.poll() is None:
-                watched.look()
+                ready = server.ready.is_set()
+                used.look(models=not server.serves.is_set())
+                if ready:
+                    server.serves.set()
                 if time.monotonic() > until:
                     raise SystemExit("the function did not answer while its start was recorded")
-            watched.look()
+            used.look(models=False)
         finally:
             process.kill()
             process.wait()
             server.shutdown()
             server.server_close()
     # Without a bundle init fails: the list then ends there.
-    if server.errors and (ROOT / "models" / "manifest.json").exists():
+    if server.errors and (MODELS / "manifest.json").exists():
         raise SystemExit(f"the function failed while its start was recorded: {server.errors[0]}")
-    return watched.looks
+    return used.looks()
 
 
 def ranges(looks: Iterable[Iterable[Page]]) -> list[tuple[str, int, int]]:
@@ -182,7 +107,7 @@ def coverage(listed: Iterable[tuple[str, int, int]], looks: Iterable[Iterable[Pa
 def fingerprints() -> list[str]:
     """Returns the fingerprints of the image's models, embedding first; none where it has no bundle."""
     try:
-        models = json.loads((ROOT / "models" / "manifest.json").read_bytes())["models"]
+        models = json.loads((MODELS / "manifest.json").read_bytes())["models"]
     except OSError:
         return []
     return [models[task]["fingerprint"] for task in ("embedding", "reranker") if task in models]
@@ -206,15 +131,14 @@ def main(arguments: list[str]) -> int:
         print(f"usage: {sys.argv[0]} OUT", file=sys.stderr)
         return 2
     looks = [look for preload, events in STARTS for look in watch(preload, events)]
-    listed = [entry for entry in ranges(looks) if Path(entry[0]).name != WEIGHTS]
+    listed = ranges(looks)
     missing = sorted({path for path, _, _ in listed if not os.path.isfile(path)})
-    again = [[page for page in look if Path(page[0]).name != WEIGHTS] for look in watch(*STARTS[0])]
-    share = coverage(listed, again)
+    share = coverage(listed, watch(*STARTS[0]))
     write(Path(arguments[0]), listed)
     megabytes = sum(length for _, _, length in listed) / 1e6
     files = len({path for path, _, _ in listed})
     print(f"{arguments[0]}: {len(listed)} ranges of {files} files, {megabytes:.1f} MB")
-    print(f"{arguments[0]}: has {100 * share:.1f}% of what another start touches, weights aside")
+    print(f"{arguments[0]}: has {100 * share:.1f}% of what another start touches, inferences aside")
     if missing:
         print(f"these files are listed and not there: {', '.join(missing[:5])}", file=sys.stderr)
     return 1 if missing or not share >= MIN_COVERAGE else 0

@@ -46,7 +46,11 @@ STARTS: tuple[tuple[str | None, Sequence[Any]], ...] = (
 
 
 class RuntimeApi(ThreadingHTTPServer):
-    """As much of Lambda's runtime API as one function needs; ``finished`` is set when it has no more work."""
+    """As much of Lambda's runtime API as one function needs.
+
+    ``ready`` is set when the function asks for its first event, which it gets when ``serves`` is set;
+    ``finished`` when there is no more work.
+    """
 
     daemon_threads = True
     block_on_close = False
@@ -56,6 +60,8 @@ class RuntimeApi(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.events = list(events)
         self.errors: list[str] = []
+        self.ready = threading.Event()
+        self.serves = threading.Event()
         self.finished = threading.Event()
 
 
@@ -63,6 +69,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: RuntimeApi
 
     def do_GET(self) -> None:
+        self.server.ready.set()
+        self.server.serves.wait(SECONDS)
         if not self.server.events:
             self.server.finished.set()
             threading.Event().wait(SECONDS)

@@ -75,14 +75,43 @@ def test_what_is_no_pack_is_left_alone(tmp_path: Path, content: bytes | None) ->
     assert found["loader"] == "SourceFileLoader"
 
 
-def test_the_functions_own_modules_stay_out(pack: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mangum",
+        "lambda_app",
+        "lambda_app.handler",
+        "lambda_app.models.session",
+        # Imported by requests of some kinds only.
+        "lambda_app.api.providers.tei",
+    ],
+)
+def test_the_pack_has_what_a_start_imports_and_all_of_the_functions_own(pack: Path, name: str) -> None:
     finders_before = list(sys.meta_path)
     try:
         assert import_pack.install(str(pack)) is None
         finder = sys.meta_path[0]
         assert isinstance(finder, import_pack.PackFinder)
-        assert finder.find_spec("lambda_app.handler") is None
-        assert finder.find_spec("mangum") is not None
+        spec = finder.find_spec(name)
+        assert spec is not None
+        assert isinstance(spec.loader, import_pack.PackLoader)
+        assert Path(str(spec.origin)).is_file()
+    finally:
+        sys.meta_path[:] = finders_before
+
+
+def test_the_functions_own_modules_keep_their_docstrings(pack: Path) -> None:
+    finders_before = list(sys.meta_path)
+    try:
+        assert import_pack.install(str(pack)) is None
+        finder = sys.meta_path[0]
+        assert isinstance(finder, import_pack.PackFinder)
+        spec = finder.find_spec("lambda_app.handler")
+        assert spec is not None
+        assert isinstance(spec.loader, import_pack.PackLoader)
+        code = spec.loader.get_code("lambda_app.handler")
+        assert code is not None
+        assert "The handler that awslambdaric imports" in str(code.co_consts[0])
     finally:
         sys.meta_path[:] = finders_before
 

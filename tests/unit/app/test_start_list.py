@@ -84,7 +84,9 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler is None:
         pytest.skip("there is no C compiler (cc)")
     path = tmp_path_factory.mktemp("launcher") / "launcher"
-    subprocess.run([compiler, "-O1", "-Wall", "-Wextra", "-Werror", "-o", path, LAUNCHER], check=True)
+    subprocess.run(
+        [compiler, "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", path, LAUNCHER], check=True
+    )
     return path
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -65,12 +65,12 @@ def test_a_file_that_is_not_there_raises(tmp_path: Path) -> None:
 class Direct:
     """Runs a thread's work at once."""
 
-    def __init__(self, target: object, args: Iterable[int], daemon: bool) -> None:
+    def __init__(self, target: Callable[[], None], daemon: bool) -> None:
         assert daemon
-        self.start = lambda: target(*args)  # type: ignore[operator]
+        self.start = target
 
 
-def test_dense_weights_are_asked_for_once_and_rows_by_their_ids(
+def test_the_vocabulary_and_dense_weights_are_asked_for_once_in_the_order_of_use(
     asked: Asked, model: ModelInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ReadAhead, "is_resident", lambda self, start, end: False)
@@ -81,8 +81,11 @@ def test_dense_weights_are_asked_for_once_and_rows_by_their_ids(
     dense = [tensor for tensor in model.tensors if not tensor.sparse]
     start = min(tensor.offset for tensor in dense)
     end = max(tensor.offset + tensor.bytes for tensor in dense)
-    assert {path for path, _, _ in asked.parts} == {str(model.weights_path.resolve())}
-    assert sum(count for _, _, count in asked.parts) == end - start
+    names = [Path(path).name for path, _, _ in asked.parts]
+    assert list(dict.fromkeys(names)) == ["pieces.marisa", "pieces.npy", "model.bin"]
+    sizes = [file.bytes for file in model.files if Path(file.path).name in names]
+    assert [count for _, _, count in asked.parts[:2]] == sizes[1:]
+    assert sum(count for _, _, count in asked.parts[2:]) == end - start
 
 
 def table(name: str, rows: int, row_bytes: int, offset: int) -> Tensor:
@@ -119,4 +122,4 @@ def test_a_request_asks_for_nothing_of_the_other_model(
     monkeypatch.setattr("lambda_app.models.weights.threading.Thread", Direct)
     Embedder.open(model, threads=1).embed(["text"], "query")
     assert tiny_bundle.reranker is not None
-    assert {path for path, _, _ in asked.parts} == {str(model.weights_path.resolve())}
+    assert {Path(path).parent for path, _, _ in asked.parts} == {model.directory.resolve()}
