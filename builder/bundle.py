@@ -139,13 +139,13 @@ def _remove_remains(out: Path) -> None:
             os.close(lock)
 
 
-def list_files(root: Path, role: str) -> tuple[BundleFile, ...]:
+def list_files(root: Path, task: str) -> tuple[BundleFile, ...]:
     """Returns every file of a model in the bundle, sorted by path."""
     files = []
-    for path in sorted((root / role).iterdir()):
+    for path in sorted((root / task).iterdir()):
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        files.append(BundleFile(f"{role}/{path.name}", path.stat().st_size, digest))
+        files.append(BundleFile(f"{task}/{path.name}", path.stat().st_size, digest))
     return tuple(files)
 
 

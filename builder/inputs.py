@@ -24,7 +24,7 @@ class ModelInput:
     none. ``architecture`` is what its files say.
     """
 
-    role: Task
+    task: Task
     config: EmbeddingConfig | RerankerConfig
     files: ModelFiles
     architecture: Architecture

@@ -47,25 +47,25 @@ def build_model(
     Raises:
         BuildError: a step failed.
     """
-    role, architecture = source.role, source.architecture
-    directory = stage / role
-    work = stage / f".{role}"
+    task, architecture = source.task, source.architecture
+    directory = stage / task
+    work = stage / f".{task}"
     directory.mkdir()
     work.mkdir()
     pooling = source.config.pooling if isinstance(source.config, EmbeddingConfig) else None
-    kept = None if exports is None else exports / f"{role}.onnx"
+    kept = None if exports is None else exports / f"{task}.onnx"
     if kept is not None and kept.exists():
         model = onnx.load(str(kept))
     else:
-        with progress.step(f"{role}: export"):
+        with progress.step(f"{task}: export"):
             model = _export(source, work, pooling)
             if kept is not None:
                 save_model(model, kept)
                 model = onnx.load(str(kept))
-    with progress.step(f"{role}: quantize ({config.quantization})"):
+    with progress.step(f"{task}: quantize ({config.quantization})"):
         mixed = None
         if config.quantization == "mixed":
-            mixed = mixed_quantizer(config.mixed, role, config.arch, progress.note)
+            mixed = mixed_quantizer(config.mixed, task, config.arch, progress.note)
         graph = quantize_model(
             model,
             config.quantization,
@@ -78,14 +78,14 @@ def build_model(
             mixed=mixed,
         )
         names = tuple(value.name for value in graph.graph.input)
-        dimensions = _dimensions(graph) if role == "embedding" else 1
+        dimensions = _dimensions(graph) if task == "embedding" else 1
         tensors = write_model(graph, directory)
     shutil.rmtree(work)
-    with progress.step(f"{role}: compile tokenizer"):
+    with progress.step(f"{task}: compile tokenizer"):
         tokenizer = compile_tokenizer(source.files.directory / "tokenizer.json", directory)
     prompts = (source.config.prompts if isinstance(source.config, EmbeddingConfig) else None) or {}
     info = ModelInfo(
-        task=role,
+        task=task,
         directory=directory,
         id=source.config.id,
         source=source.files.record(),
@@ -102,7 +102,7 @@ def build_model(
         pad_token_id=architecture.pad_token_id,
         inputs=names,
         tensors=tensors,
-        files=list_files(stage, role),
+        files=list_files(stage, task),
         parity={},
         fingerprint="",
     )
@@ -112,17 +112,17 @@ def build_model(
 
 def _export(source: ModelInput, work: Path, pooling: Pooling | None) -> onnx.ModelProto:
     # The PyTorch model goes out of memory before its graph comes in.
-    exported = export_model(load_torch_model(source.files.directory, source.role), source.role, work)
+    exported = export_model(load_torch_model(source.files.directory, source.task), source.task, work)
     gc.collect()
-    dense = load_dense(source.files.directory) if source.role == "embedding" else []
-    return finish_graph(exported, source.role, pooling, source.architecture.hidden_size, dense)
+    dense = load_dense(source.files.directory) if source.task == "embedding" else []
+    return finish_graph(exported, source.task, pooling, source.architecture.hidden_size, dense)
 
 
 def _calibration(source: ModelInput) -> list[Batch]:
     prompts = source.config.prompts if isinstance(source.config, EmbeddingConfig) else None
     return calibration_batches(
         source.files.directory / "tokenizer.json",
-        source.role,
+        source.task,
         prompts=list((prompts or {}).values()),
         max_tokens=source.config.max_tokens,
         pad_token_id=source.architecture.pad_token_id,

@@ -15,7 +15,7 @@ from builder.sources.safetensors import safetensors_header
 
 # What transformers does without code from elsewhere; the build chooses one of its own anyway.
 _ATTENTION = ("eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")
-_MOST_LAYERS = 1000
+_MAX_LAYERS = 1000
 _WORD_EMBEDDINGS = ("word_embeddings.weight", "tok_embeddings.weight")
 
 
@@ -114,7 +114,7 @@ def _check_size(files: ModelFiles, architecture: Architecture, layers: int, name
     width = architecture.hidden_size
     # Of each layer only the attention's four matrices, which every family has.
     described = layers * 4 * width * width + architecture.vocabulary * width
-    if min(layers, width, architecture.heads) < 1 or layers > _MOST_LAYERS or described > 2 * held:
+    if min(layers, width, architecture.heads) < 1 or layers > _MAX_LAYERS or described > 2 * held:
         raise ModelMismatchError(
             f"{name} has {held} numbers in its weights, and {CONFIG} describes {layers} layers of {width}: "
             "take both from the same revision",

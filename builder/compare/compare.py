@@ -83,7 +83,7 @@ def compare(
         },
         "rounds": rounds,
         "models": {
-            one.role: {
+            one.task: {
                 "id": one.config.id,
                 "source": describe_source(one.files.source),
                 "bytes": one.files.bytes,
@@ -165,17 +165,17 @@ def _time(entries: Sequence[Report], scratch: Path, progress: Progress, rounds: 
     for number in range(rounds):
         with progress.step(f"time all schemes (round {number + 1} of {rounds})"):
             for entry in entries:
-                for role in list(entry["models"]):
+                for task in list(entry["models"]):
                     try:
-                        one = _timing(scratch / entry["scheme"], role)
+                        one = _timing(scratch / entry["scheme"], task)
                     except BuildError as error:
                         _failed(entry, error, progress)
                         break
-                    found.setdefault((entry["scheme"], role), []).append(one)
+                    found.setdefault((entry["scheme"], task), []).append(one)
     for entry in entries:
         shutil.rmtree(scratch / entry["scheme"], ignore_errors=True)
-        for role, model in entry["models"].items():
-            runs = found[entry["scheme"], role]
+        for task, model in entry["models"].items():
+            runs = found[entry["scheme"], task]
             shapes = runs[0]["latency_ms"]
             model["latency_ms"] = {
                 shape: _spread([run["latency_ms"][shape] for run in runs]) for shape in shapes
@@ -185,13 +185,13 @@ def _time(entries: Sequence[Report], scratch: Path, progress: Progress, rounds: 
                 model[name] = int(median(run[name] for run in runs))
 
 
-def _timing(bundle: Path, role: str) -> Report:
+def _timing(bundle: Path, task: str) -> Report:
     command = [
         sys.executable,
         "-m",
         "builder.compare.timing",
         str(bundle.absolute()),
-        role,
+        task,
         str(available_cpus()),
     ]
     try:

@@ -68,11 +68,11 @@ def page(report: Report) -> str:
         f"<title>Quantization schemes compared</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
         f"<h1>Quantization schemes compared</h1>\n<p>{escape(introduction)}</p>",
     ]
-    for role, model in report["models"].items():
-        parts.append(f"<h2>{escape(role)}: {escape(model['id'])}</h2>")
-        measured = [entry for entry in report["schemes"] if role in entry["models"]]
+    for task, model in report["models"].items():
+        parts.append(f"<h2>{escape(task)}: {escape(model['id'])}</h2>")
+        measured = [entry for entry in report["schemes"] if task in entry["models"]]
         if measured:
-            parts += [_chart(role, measured), _table(role, measured)]
+            parts += [_chart(task, measured), _table(task, measured)]
     reasons = [entry for entry in report["schemes"] if entry["reason"]]
     if reasons:
         parts.append("<h2>Not as wanted</h2>\n<ul>")
@@ -85,14 +85,14 @@ def page(report: Report) -> str:
     return "\n".join([*parts, "</body>\n</html>\n"])
 
 
-def _chart(role: str, measured: Sequence[Report]) -> str:
-    figure, quality = _QUALITY[role]
-    shape = _shape(role, measured)
+def _chart(task: str, measured: Sequence[Report]) -> str:
+    figure, quality = _QUALITY[task]
+    shape = _shape(task, measured)
     points = [
         Point(
             entry["scheme"],
-            1000 / entry["models"][role]["latency_ms"][shape]["median"],
-            entry["models"][role]["parity"][figure],
+            1000 / entry["models"][task]["latency_ms"][shape]["median"],
+            entry["models"][task]["parity"][figure],
             entry["default"],
             entry["status"] == "ok",
         )
@@ -102,20 +102,20 @@ def _chart(role: str, measured: Sequence[Report]) -> str:
     return chart(points, quality, f"texts of {tokens} tokens a second, one at a time")
 
 
-def _shape(role: str, measured: Sequence[Report]) -> str:
+def _shape(task: str, measured: Sequence[Report]) -> str:
     """The longest of a single text."""
-    shapes = [name for name in measured[0]["models"][role]["latency_ms"] if name.startswith("1x")]
+    shapes = [name for name in measured[0]["models"][task]["latency_ms"] if name.startswith("1x")]
     return str(shapes[-1])
 
 
-def _table(role: str, measured: Sequence[Report]) -> str:
-    shapes = list(measured[0]["models"][role]["latency_ms"])
-    figures = _FIGURES[role]
+def _table(task: str, measured: Sequence[Report]) -> str:
+    shapes = list(measured[0]["models"][task]["latency_ms"])
+    figures = _FIGURES[task]
     heading = ["scheme", *(name.replace("_", " ") for name in figures), *(f"{shape} ms" for shape in shapes)]
     heading += ["load ms", "bytes", "memory, first text", "memory, warm"]
     rows = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in heading) + "</tr>"]
     for entry in measured:
-        model = entry["models"][role]
+        model = entry["models"][task]
         cells = [f"{entry['scheme']}{' (default)' if entry['default'] else ''}"]
         cells += [f"{model['parity'][name]:.4f}" for name in figures]
         cells += [f"{model['latency_ms'][shape]['median']:.2f}" for shape in shapes]

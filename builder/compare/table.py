@@ -19,19 +19,19 @@ Report = Mapping[str, Any]
 def summary(report: Report) -> str:
     """A table for each model: one row a scheme, the default with a star."""
     tables = []
-    for role, model in report["models"].items():
-        measured = [entry["models"][role] for entry in report["schemes"] if role in entry["models"]]
+    for task, model in report["models"].items():
+        measured = [entry["models"][task] for entry in report["schemes"] if task in entry["models"]]
         if not measured:
             continue
         shapes = list(measured[0]["latency_ms"])
         heading = (
-            f"{role}: {model['id']}",
-            *(name.replace("_", " ") for name in QUALITY[role]),
+            f"{task}: {model['id']}",
+            *(name.replace("_", " ") for name in QUALITY[task]),
             *(f"{shape} ms" for shape in shapes),
             *("load ms", "bytes", "memory", ""),
         )
         rows: list[Sequence[str]] = [heading]
-        rows += [_row(entry, role, shapes) for entry in report["schemes"]]
+        rows += [_row(entry, task, shapes) for entry in report["schemes"]]
         tables.append(table(rows))
     notes = [
         f"{entry['scheme']} {entry['status']}: {entry['reason']}"
@@ -41,15 +41,15 @@ def summary(report: Report) -> str:
     return "\n\n".join([*tables, *(["\n".join(notes)] if notes else []), "* the default"]) + "\n"
 
 
-def _row(entry: Report, role: str, shapes: Sequence[str]) -> Sequence[str]:
+def _row(entry: Report, task: str, shapes: Sequence[str]) -> Sequence[str]:
     name = f"{entry['scheme']}{' *' if entry['default'] else ''}"
     status = "" if entry["status"] == "ok" else entry["status"]
-    if role not in entry["models"]:
-        return (name, *("-" for _ in range(len(QUALITY[role]) + len(shapes) + 3)), status)
-    model = entry["models"][role]
+    if task not in entry["models"]:
+        return (name, *("-" for _ in range(len(QUALITY[task]) + len(shapes) + 3)), status)
+    model = entry["models"][task]
     return (
         name,
-        *(f"{model['parity'][figure]:.4f}" for figure in QUALITY[role]),
+        *(f"{model['parity'][figure]:.4f}" for figure in QUALITY[task]),
         *(f"{model['latency_ms'][shape]['median']:.2f}" for shape in shapes),
         f"{model['load_ms']['median']:.0f}",
         megabytes(model["bytes"]),

@@ -1,4 +1,4 @@
-"""How fast a bundle's model is and what it takes: ``python -m builder.compare.timing BUNDLE ROLE THREADS``.
+"""How fast a bundle's model is and what it takes: ``python -m builder.compare.timing BUNDLE TASK THREADS``.
 
 Prints one JSON object. ``--compare`` runs this in a process of its own for every scheme and round, so that it
 imports only what the function does and finds nothing warm but the page cache.
@@ -102,9 +102,9 @@ def _run(session: Session, model: ModelInfo, rows: list[Encoding]) -> None:
 
 def main(arguments: list[str]) -> int:
     """Measures one model of a bundle and prints the figures as JSON; returns the exit code."""
-    bundle, role, threads = arguments
+    bundle, task, threads = arguments
     opened = Bundle.open(bundle)
-    model = opened.embedding if role == "embedding" else opened.reranker
+    model = opened.embedding if task == "embedding" else opened.reranker
     if model is None:
         return 1
     print(json.dumps(measure(model, int(threads))))  # noqa: T201  # what the process is for

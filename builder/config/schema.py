@@ -87,9 +87,9 @@ class BuildConfig:
         Directories count by name: their files are hashed elsewhere.
         """
         content = asdict(replace(self, embedding=None, reranker=None))
-        for role, model in (("embedding", self.embedding), ("reranker", self.reranker)):
+        for task, model in (("embedding", self.embedding), ("reranker", self.reranker)):
             if model is not None:
-                content[role] = {**asdict(model), "source": describe_source(model.source)}
+                content[task] = {**asdict(model), "source": describe_source(model.source)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

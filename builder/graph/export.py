@@ -23,7 +23,7 @@ LOGIT_OUTPUT = "logit"
 _TASKS: dict[Task, str] = {"embedding": "feature-extraction", "reranker": "text-classification"}
 
 
-def export_model(torch_model: Any, role: Task, work: Path) -> Path:
+def export_model(torch_model: Any, task: Task, work: Path) -> Path:
     """Exports a PyTorch model with optimum, and returns the ONNX file, as optimum leaves it.
 
     Raises:
@@ -32,18 +32,18 @@ def export_model(torch_model: Any, role: Task, work: Path) -> Path:
     directory = work / "optimum"
     try:
         onnx_export_from_model(
-            torch_model, directory, task=_TASKS[role], do_validation=False, no_post_process=True
+            torch_model, directory, task=_TASKS[task], do_validation=False, no_post_process=True
         )
     except (ValueError, KeyError, NotImplementedError, RuntimeError, TypeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise ExportError(
-            f"optimum cannot export the {role} model: {reason} (docs/MODELS.md has what is supported)"
+            f"optimum cannot export the {task} model: {reason} (docs/MODELS.md has what is supported)"
         ) from error
     return directory / "model.onnx"
 
 
 def finish_graph(
-    path: Path, role: Task, pooling: str | None, hidden_size: int, dense: Sequence[DenseLayer] = ()
+    path: Path, task: Task, pooling: str | None, hidden_size: int, dense: Sequence[DenseLayer] = ()
 ) -> ModelProto:
     """Reads an exported graph and gives it the form that the function expects; its file is removed.
 
@@ -52,12 +52,12 @@ def finish_graph(
     ``embedding`` (batch, dimensions) or ``logit`` (batch,), float32.
 
     Raises:
-        ExportError: the graph has not the form that is expected.
+        ExportError: the graph does not have the expected form.
     """
     model = onnx.load(str(path))
     path.unlink()
     strip(model)
-    if role == "embedding":
+    if task == "embedding":
         if pooling is None:
             raise ExportError("an embedder needs a pooling")
         _fold_token_types(model)

@@ -35,14 +35,14 @@ _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-def load_torch_model(directory: Path, role: Task) -> Any:
+def load_torch_model(directory: Path, task: Task) -> Any:
     """The model of a Hugging Face directory in FP32, from safetensors only and without remote code.
 
     Raises:
         ModelMismatchError: the checkpoint has not all the weights of the model.
         ExportError: transformers cannot load it.
     """
-    auto = AutoModel if role == "embedding" else AutoModelForSequenceClassification
+    auto = AutoModel if task == "embedding" else AutoModelForSequenceClassification
     try:
         model, info = auto.from_pretrained(
             str(directory),
@@ -55,11 +55,11 @@ def load_torch_model(directory: Path, role: Task) -> Any:
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise ExportError(f"transformers cannot load the {role} model: {_first_line(error)}") from error
-    missing = sorted(key for key in info["missing_keys"] if not any(part in key for part in _UNUSED[role]))
+        raise ExportError(f"transformers cannot load the {task} model: {_first_line(error)}") from error
+    missing = sorted(key for key in info["missing_keys"] if not any(part in key for part in _UNUSED[task]))
     if missing:
         raise ModelMismatchError(
-            f"the {role} model's weights lack {missing[0]!r} (and {len(missing) - 1} more): "
+            f"the {task} model's weights lack {missing[0]!r} (and {len(missing) - 1} more): "
             "its config.json describes another model than its safetensors hold; take both from one revision, "
             "and a model that was trained for this task",
             code="wrong_task",

@@ -1,4 +1,4 @@
-"""A bundle's own answers to a few texts: ``python -m builder.parity.answers BUNDLE ROLE OUT``.
+"""A bundle's own answers to a few texts: ``python -m builder.parity.answers BUNDLE TASK OUT``.
 
 The parity gate runs this here and on an emulated CPU, and compares. It imports only what the function does.
 """
@@ -37,9 +37,9 @@ def answers(model: ModelInfo) -> NDArray[np.float32]:
 
 def main(arguments: list[str]) -> int:
     """Writes the answers of one model of a bundle to a file; returns the exit code."""
-    bundle, role, out = arguments
+    bundle, task, out = arguments
     opened = Bundle.open(bundle)
-    model = opened.embedding if role == "embedding" else opened.reranker
+    model = opened.embedding if task == "embedding" else opened.reranker
     if model is None:
         return 1
     np.save(Path(out), answers(model))

@@ -10,30 +10,30 @@ from builder.parity.fidelity import figure_of, missed
 HEADING: Sequence[str] = ("parity", "figure", "value", "threshold", "")
 
 
-def report_rows(role: str, report: Mapping[str, Any]) -> Iterator[Sequence[str]]:
+def report_rows(task: str, report: Mapping[str, Any]) -> Iterator[Sequence[str]]:
     """Yields rows under :data:`HEADING`, with the figures of the gate's texts first.
 
     Those of shorter vectors follow, then those of the emulated CPU and of the user's own file.
     """
     thresholds = report.get("thresholds", {})
-    yield from _rows(role, report, thresholds)
+    yield from _rows(task, report, thresholds)
     for dimensions, figures in report.get("matryoshka", {}).items():
-        yield from _rows(f"{role}: {dimensions} dimensions", figures, thresholds)
-    yield from _rows(role, report.get("cpus", {}).get("emulation", {}), thresholds)
+        yield from _rows(f"{task}: {dimensions} dimensions", figures, thresholds)
+    yield from _rows(task, report.get("cpus", {}).get("emulation", {}), thresholds)
     own = report.get("evaluation")
     if own is not None:
-        yield from _rows(f"{role}: {own['file']}", own, thresholds)
+        yield from _rows(f"{task}: {own['file']}", own, thresholds)
 
 
-def verdict(role: str, report: Mapping[str, Any]) -> str:
+def verdict(task: str, report: Mapping[str, Any]) -> str:
     """Returns the line under the table: how many thresholds were met, or what failed and what to do."""
-    bounded = [row for row in report_rows(role, report) if row[3]]
+    bounded = [row for row in report_rows(task, report) if row[3]]
     failures = report.get("failures", ())
     if not failures:
-        return f"{role}: PASSED {len(bounded)} of {len(bounded)}"
+        return f"{task}: PASSED {len(bounded)} of {len(bounded)}"
     return (
-        f"{role}: FAILED: {'; '.join(failures)}. Take a finer quantization, or set what you accept under "
-        f"[parity.SCHEME.{role}] of the config (docs/QUANTIZATION.md has both)"
+        f"{task}: FAILED: {'; '.join(failures)}. Take a finer quantization, or set what you accept under "
+        f"[parity.SCHEME.{task}] of the config (docs/QUANTIZATION.md has both)"
     )
 
 

@@ -57,7 +57,7 @@ def calibration_texts() -> list[str]:
 
 
 def calibration_batches(
-    tokenizer_json: Path, role: Task, *, prompts: Sequence[str], max_tokens: int, pad_token_id: int
+    tokenizer_json: Path, task: Task, *, prompts: Sequence[str], max_tokens: int, pad_token_id: int
 ) -> list[Batch]:
     """Returns the calibration texts as a model takes them.
 
@@ -69,14 +69,14 @@ def calibration_batches(
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
     texts = calibration_texts()
-    if role == "reranker":
+    if task == "reranker":
         # The next sentence is often of the same subject, the one in the middle of the file never.
         half = len(texts) // 2
         items: list[Any] = list(pairwise(texts))
         items += zip(texts[:half:4], texts[half::4], strict=False)
     else:
-        roles = list(dict.fromkeys(prompts)) or [""]
-        items = [roles[index % len(roles)] + text for index, text in enumerate(texts)]
+        beginnings = list(dict.fromkeys(prompts)) or [""]
+        items = [beginnings[index % len(beginnings)] + text for index, text in enumerate(texts)]
     encodings = sorted(tokenizer.encode_batch(items), key=lambda one: -len(one.ids))
     batches: list[Batch] = []
     while encodings:
@@ -101,9 +101,9 @@ def activations(
     pending = list(widths)
     while pending:
         chunk: list[str] = []
-        room = _CHUNK_BYTES
-        while pending and (not chunk or room >= widths[pending[0]] * tokens * 4):
-            room -= widths[pending[0]] * tokens * 4
+        free = _CHUNK_BYTES
+        while pending and (not chunk or free >= widths[pending[0]] * tokens * 4):
+            free -= widths[pending[0]] * tokens * 4
             chunk.append(pending.pop(0))
         yield from _run(graph, chunk, batches)
 

@@ -113,11 +113,11 @@ class MixedQuantizer:
         return chosen
 
 
-def replay(role: str, assignment: Mapping[str, str]) -> str:
+def replay(task: str, assignment: Mapping[str, str]) -> str:
     """Returns an assignment as the config takes it; products that are not named are ``int8``."""
     finer = [f'"{name}" = "{scheme}"' for name, scheme in assignment.items() if scheme != INT8]
     return "\n".join(
-        [f"# in the config, this makes the same choice without a search:\n[mixed.{role}]", *finer]
+        [f"# in the config, this makes the same choice without a search:\n[mixed.{task}]", *finer]
     )
 
 

@@ -46,7 +46,7 @@ class BlockGrid:
         padded = np.zeros((-(-channels // block) * block, outputs), np.float32)
         padded[:channels] = weight
         parts = padded.reshape(-1, block, outputs)
-        most, middle = 2**bits - 1, 2 ** (bits - 1)
+        largest, middle = 2**bits - 1, 2 ** (bits - 1)
         low, high = np.minimum(parts.min(axis=1), 0), np.maximum(parts.max(axis=1), 0)
         if symmetric:
             # The side that has one code more gets the larger weight.
@@ -54,8 +54,8 @@ class BlockGrid:
             scales = np.maximum(-far, 1e-12) / middle * np.where(-low >= high, 1, -1)
             zeros = np.full(scales.shape, middle, np.int16)
         else:
-            scales = np.maximum(high - low, 1e-12) / most
-            zeros = np.clip(np.rint(-low / scales), 0, most).astype(np.int16)
+            scales = np.maximum(high - low, 1e-12) / largest
+            zeros = np.clip(np.rint(-low / scales), 0, largest).astype(np.int16)
         return cls(bits, block, channels, symmetric, scales.astype(np.float32), zeros)
 
     @property

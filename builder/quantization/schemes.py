@@ -53,9 +53,9 @@ def describe(scheme: str, arch: Arch) -> Quantization:
     return SCHEMES[scheme].describe(arch)
 
 
-def mixed_quantizer(mixed: Mixed, role: str, arch: Arch, note: Callable[[str], None]) -> MixedQuantizer:
+def mixed_quantizer(mixed: Mixed, task: str, arch: Arch, note: Callable[[str], None]) -> MixedQuantizer:
     """Returns the quantizer of a model in the scheme ``mixed``."""
-    return MixedQuantizer(mixed.min_fidelity, _INT8_BITS[arch], mixed.assignments.get(role), note)
+    return MixedQuantizer(mixed.min_fidelity, _INT8_BITS[arch], mixed.assignments.get(task), note)
 
 
 def _int8(source: Path, target: Path, arch: Arch, batches: Sequence[Batch]) -> None:

@@ -42,7 +42,7 @@ def with_control_tokens_hidden(specification: Mapping[str, Any]) -> dict[str, An
 
 
 def reads_control_tokens(specification: Mapping[str, Any]) -> bool:
-    """Whether text that spells a control token gets its id though the library was told otherwise."""
+    """Whether text that spells a control token gets its id although the library was asked not to."""
     library = LibraryTokenizer.from_str(json.dumps(specification))
     library.encode_special_tokens = True
     control = {token["content"]: token["id"] for token in specification["added_tokens"] if token["special"]}

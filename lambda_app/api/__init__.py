@@ -1,1 +1,1 @@
-"""The doors: one module per wire family, all over the same service."""
+"""Everything that events and HTTP requests ask for, over the same service."""

@@ -47,8 +47,8 @@ def check_fields(model: Mapping[str, Any], needed: Set[str]) -> None:
         if type(tensor.offset) is not int or type(tensor.bytes) is not int or min(tensor[3:5]) < 0:
             raise TypeError("a tensor has no place")
     for file in model["files"]:
-        role, _, name = file.path.partition("/")
-        if role != model["task"] or name in ("", "..") or "/" in name or type(file.bytes) is not int:
+        task, _, name = file.path.partition("/")
+        if task != model["task"] or name in ("", "..") or "/" in name or type(file.bytes) is not int:
             raise ValueError("a file is not one of the model's")
     missing = needed - {file.path.partition("/")[2] for file in model["files"]}
     if missing:

@@ -130,7 +130,7 @@ class Bundle(NamedTuple):
         manifest = read_manifest(root)
         if not has_form(manifest):
             raise BundleError(
-                f"{root / MANIFEST} has not the form of a manifest (models, build, rerank_kind): "
+                f"{root / MANIFEST} does not have the form of a manifest (models, build, rerank_kind): "
                 "rebuild the bundle"
             )
         models = {task: _model_info(root, task, entry) for task, entry in manifest["models"].items()}

@@ -61,7 +61,7 @@ class Session:
             self._weights = _map_weights(model)
             self._reader = WeightsReader(model)
         except Exception as error:  # as many kinds as ways to be damaged
-            raise BundleError(_told(model, "the weights cannot be mapped for", error)) from error
+            raise BundleError(_message(model, "the weights cannot be mapped for", error)) from error
         self._session = self._open(prepack=prepack)
         self._output = self._session.get_outputs()[0].name
         # Tokens until it pays to repack; None when that is done, or never to be.
@@ -120,7 +120,7 @@ class Session:
                 str(self._model.graph_path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime raises its own unrelated classes, one per status code
-            raise BundleError(_told(self._model, "onnxruntime cannot open", error)) from error
+            raise BundleError(_message(self._model, "onnxruntime cannot open", error)) from error
 
 
 def open_session(
@@ -136,7 +136,7 @@ def open_session(
     All weights come from one mapping of ``model.bin``: nothing is copied, pages are read when an inference
     touches them, and lookup tables are marked as randomly read, or the kernel's read-ahead would fetch rows
     that no request needs. ``prepack`` overrides the bundle's own choice; see :meth:`Session.expect` for
-    ``repack_tokens``. ``warn`` is told when repacking fails.
+    ``repack_tokens``. ``warn`` is called when repacking fails.
 
     Raises:
         BundleError: onnxruntime cannot open the graph.
@@ -145,7 +145,7 @@ def open_session(
     return Session(model, threads=threads, prepack=chosen, repack_tokens=repack_tokens, warn=warn)
 
 
-def _told(model: ModelInfo, what: str, error: Exception) -> str:
+def _message(model: ModelInfo, what: str, error: Exception) -> str:
     """The message of a failure, without the place of the bundle."""
     reason = str(error).replace(f"{model.directory.parent}/", "")
     return f"{what} {model.task}/{model.graph_path.name}: {reason[:500]}"

@@ -118,8 +118,8 @@ def _wheels(target: Path) -> None:
 def _run(command: list[str], directory: Path) -> None:
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode:
-        told = [line for line in done.stderr.splitlines() if line.strip()]
-        raise RootError(f"{Path(command[0]).name} failed: {told[-1] if told else done.returncode}")
+        output = [line for line in done.stderr.splitlines() if line.strip()]
+        raise RootError(f"{Path(command[0]).name} failed: {output[-1] if output else done.returncode}")
 
 
 def main(arguments: list[str]) -> int:

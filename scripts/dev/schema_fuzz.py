@@ -72,10 +72,10 @@ def run(examples: int, phases: str = PHASES) -> Result:
             command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
         alive = process.poll() is None
-    told = re.search(r"(\d+) generated", done.stdout)
+    generated = re.search(r"(\d+) generated", done.stdout)
     # Reports repeat bodies of many megabytes.
     report = "\n".join(line[:500] for line in done.stdout.splitlines())
-    return Result(int(told[1]) if told else 0, done.returncode == 0, alive, report)
+    return Result(int(generated[1]) if generated else 0, done.returncode == 0, alive, report)
 
 
 @contextmanager

@@ -170,7 +170,7 @@ def in_short(answer: Any) -> str:
         return f"{answer['error']['code']}: {answer['error']['message']}"
     if "models" in answer:
         models = answer["models"].items()
-        return ", ".join(f"{role} {model['quantization']['scheme']}" for role, model in models)
+        return ", ".join(f"{task} {model['quantization']['scheme']}" for task, model in models)
     return clip(json.dumps(answer), 80)
 
 

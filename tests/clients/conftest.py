@@ -65,10 +65,10 @@ def ask() -> Ask:
 
 @pytest.fixture(scope="session")
 def vectors(ask: Ask) -> Callable[[list[str], str], list[list[float]]]:
-    """Vectors of texts in a role, embedded together."""
+    """Vectors of texts of an input type, embedded together."""
 
-    def vectors(texts: list[str], role: str) -> list[list[float]]:
-        answer = ask("/v1/embeddings", {"input": texts, "input_type": role})
+    def vectors(texts: list[str], input_type: str) -> list[list[float]]:
+        answer = ask("/v1/embeddings", {"input": texts, "input_type": input_type})
         return [entry["embedding"] for entry in answer["data"]]
 
     return vectors

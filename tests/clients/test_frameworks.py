@@ -44,7 +44,7 @@ def test_langchain_openai_without_waiting(vectors: Vectors) -> None:
     assert close(found, [*vectors(PASSAGES[:2], "passage"), *vectors(PASSAGES[2:], "passage")])
 
 
-def test_langchain_openai_with_token_ids_is_told_what_to_set() -> None:
+def test_langchain_openai_with_token_ids_reads_what_to_set() -> None:
     """What the client sends by default; it would fetch a tokenizer for it, so that part is left out."""
     embeddings = OpenAIEmbeddings(model="e5", base_url=f"{URL}/v1", api_key=KEY)
     with pytest.raises(Exception, match="check_embedding_ctx_length=False"):

@@ -78,7 +78,7 @@ def test_openai_raises(options: dict[str, Any], kind: type[Any], code: str, para
     assert error.body["message"]
 
 
-def test_openai_is_told_of_a_wrong_key() -> None:
+def test_openai_reads_of_a_wrong_key() -> None:
     with pytest.raises(openai.AuthenticationError) as caught:
         OPENAI.with_options(api_key="wrong").embeddings.create(model="any", input="a")
     assert caught.value.code == "invalid_api_key"
@@ -182,9 +182,9 @@ def test_cohere_raises() -> None:
 VOYAGE = voyageai.Client(api_key=KEY, base_url=f"{URL}/v1")
 
 
-@pytest.mark.parametrize(("role", "ours"), [("query", "query"), ("document", "passage"), (None, "passage")])
-def test_voyage_embeds(role: str | None, ours: str, vectors: Vectors) -> None:
-    answer = VOYAGE.embed(PASSAGES, model="any", input_type=role)
+@pytest.mark.parametrize(("stated", "ours"), [("query", "query"), ("document", "passage"), (None, "passage")])
+def test_voyage_embeds(stated: str | None, ours: str, vectors: Vectors) -> None:
+    answer = VOYAGE.embed(PASSAGES, model="any", input_type=stated)
     assert close(answer.embeddings, vectors(PASSAGES, ours))
     assert answer.total_tokens > 0
 
@@ -224,10 +224,10 @@ def test_voyage_without_waiting(vectors: Vectors) -> None:
 
 
 @pytest.mark.parametrize("url", [URL, f"{URL}/", f"{URL}/embed"])
-@pytest.mark.parametrize("role", ["query", "passage", None])
-def test_hub_extracts_features(url: str, role: str | None, vectors: Vectors) -> None:
-    found = InferenceClient(url, token=KEY).feature_extraction(QUERY, prompt_name=role, normalize=True)
-    assert close(found, vectors([QUERY], role or "none"))
+@pytest.mark.parametrize("stated", ["query", "passage", None])
+def test_hub_extracts_features(url: str, stated: str | None, vectors: Vectors) -> None:
+    found = InferenceClient(url, token=KEY).feature_extraction(QUERY, prompt_name=stated, normalize=True)
+    assert close(found, vectors([QUERY], stated or "none"))
 
 
 @pytest.mark.parametrize("direction", ["Left", "Right", "left", "right"])

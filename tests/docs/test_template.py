@@ -118,7 +118,7 @@ def statements() -> list[dict[str, Any]]:
     return [statement["Fn::If"][1] if "Fn::If" in statement else statement for statement in found]
 
 
-def test_roles_may_do_what_is_needed_and_no_more() -> None:
+def test_functions_may_do_what_is_needed_and_no_more() -> None:
     actions = set()
     for statement in statements():
         listed = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]

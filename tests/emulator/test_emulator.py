@@ -202,7 +202,7 @@ def test_info_is_the_same_over_http(emulator: Emulator) -> None:
     assert body_of(emulator.invoke(http_event("", "/info", "GET"))) == emulator.invoke({"action": "info"})
 
 
-# Doors agree
+# Entry points agree
 
 
 def test_http_and_direct_answers_agree_value_for_value(emulator: Emulator) -> None:
@@ -341,17 +341,17 @@ def test_a_function_without_a_reranker_says_so(rie: Path, minilm: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "message"),
     [
         ({"MODEL_DIR": "/nowhere"}, "manifest.json"),
         ({"PRELOAD": "everything"}, "PRELOAD must be"),
         ({"INFERENCE_THREADS": "many"}, "INFERENCE_THREADS must be"),
     ],
 )
-def test_a_function_that_cannot_start_says_why(rie: Path, environment: dict[str, str], told: str) -> None:
+def test_a_function_that_cannot_start_says_why(rie: Path, environment: dict[str, str], message: str) -> None:
     with Emulator(environment) as emulator:
         try:
             answer = json.dumps(emulator.invoke({"action": "ping"}))
         except EmulatorError as error:
             answer = str(error)
-        assert told in answer + "\n".join(emulator.stdout)
+        assert message in answer + "\n".join(emulator.stdout)

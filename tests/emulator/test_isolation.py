@@ -57,7 +57,7 @@ def read_trace(path: Path) -> list[Call]:
 
 @pytest.fixture(scope="module")
 def traced(rie: Path, minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
-    """The system calls of a cold start and of one request through each door."""
+    """The system calls of a cold start and of one request through each entry point."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace is not installed")
@@ -166,15 +166,15 @@ def test_read_only_without_network_home_or_a_known_user(minilm: Path) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    told = json.loads(result.stdout.splitlines()[-1])
-    assert told["facts"] == {
+    report = json.loads(result.stdout.splitlines()[-1])
+    assert report["facts"] == {
         "uid": UID,
         "home": None,
         "shm": False,
         "known": False,
         "network": "Network is unreachable",
     }
-    embedded, http, ranked, info = told["answers"]
+    embedded, http, ranked, info = report["answers"]
     assert_vectors(embedded["embeddings"], GOOD["texts"])  # type: ignore[arg-type]
     assert http["statusCode"] == 200
     assert [result["index"] for result in ranked["results"]] == [1, 2]

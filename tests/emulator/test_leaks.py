@@ -33,25 +33,25 @@ def test_logs_and_errors_hold_no_text_no_key_and_no_path(rie: Path, minilm: Path
     digest = hashlib.sha256(KEY.encode()).hexdigest()
     environment = {"MODEL_DIR": str(minilm), "LOG_LEVEL": "DEBUG", "API_KEYS_SHA256": digest}
     environment["RESULT_SINK"] = "discard"
-    told = []
+    returned = []
     with Emulator(environment) as emulator:
         for key in (KEY, WRONG_KEY):
             for _, event, *_ in http_mistakes():
-                told.append(emulator.post(json.dumps(guarded(event, key)).encode()))
+                returned.append(emulator.post(json.dumps(guarded(event, key)).encode()))
             for post in POSTS:
                 bodies = ({"input": [SECRET, 7]}, {"inputs": {SECRET: SECRET}}, {SECRET: SECRET})
                 events = [guarded(http_v2(post.path, body), key) for body in bodies]
-                told += [emulator.post(json.dumps(event).encode()) for event in events]
-            told.append(emulator.post(json.dumps(guarded(http_v2(f"/{SECRET}"), key)).encode()))
+                returned += [emulator.post(json.dumps(event).encode()) for event in events]
+            returned.append(emulator.post(json.dumps(guarded(http_v2(f"/{SECRET}"), key)).encode()))
         for _, event, _ in direct_mistakes():
-            told.append(emulator.post(json.dumps(event).encode()))
+            returned.append(emulator.post(json.dumps(event).encode()))
         for event in (
             BAD,
             {"BatchInput": {"action": "embed"}, "Items": [SECRET, SECRET + "\0"]},
             {"Records": [{"eventSource": "aws:sqs", "messageId": "1", "body": SECRET}]},
         ):
             answer = emulator.invoke(event)
-            told.append(json.dumps(answer).encode())
+            returned.append(json.dumps(answer).encode())
         # What is served is nobody's error, and logged without its text.
         emulator.invoke({"action": "embed", "texts": [SECRET]})
         emulator.invoke(guarded(http_v2("/v1/embeddings", {"input": SECRET}), KEY))
@@ -59,7 +59,7 @@ def test_logs_and_errors_hold_no_text_no_key_and_no_path(rie: Path, minilm: Path
         written = emulator.stdout + emulator.errors.splitlines()
     # The emulator's own lines tell how it starts the function.
     written = [line for line in written if "(rapid)" not in line]
-    everything = "\n".join(written) + b"\n".join(told).decode()
+    everything = "\n".join(written) + b"\n".join(returned).decode()
     assert len(lines) > 120
     assert {line["event"] for line in lines} == {"cold_start", "invocation", "message_failed"}
     for word in (SECRET, KEY, WRONG_KEY, HEADER, digest, str(minilm), str(ROOT), "site-packages"):

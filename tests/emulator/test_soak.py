@@ -32,7 +32,7 @@ REQUESTS = int(os.environ.get("SOAK_REQUESTS", "20000"))
 TOLERANCE = 2e-4
 SAMPLES = 100
 # Of the memory after a fifth of the requests, over all that follow.
-MOST_GROWTH = 0.05
+MAX_GROWTH = 0.05
 PROBE = {"action": "embed", "texts": ["Yellow fever is transmitted by mosquitoes."], "input_type": "passage"}
 PROBE_EVERY = 10
 
@@ -137,4 +137,4 @@ def test_no_wrong_answer_and_no_growth(rie: Path, expected: list[tuple[Any, Any]
         f"all requests: {latency(seconds[True] + seconds[False])}"
     )
     assert wrong[:3] == []
-    assert slope * count / 1000 < megabytes[0] * MOST_GROWTH
+    assert slope * count / 1000 < megabytes[0] * MAX_GROWTH

@@ -61,10 +61,10 @@ def arm64_container(docker: str, arm64_image: str) -> Iterator[Container]:
 def test_what_is_in_it_is_for_arm64(docker: str, arm64_image: str) -> None:
     described = json.loads(subprocess.check_output([docker, "image", "inspect", arm64_image]))[0]
     assert described["Architecture"] == "arm64"
-    told = run_inside(docker, arm64_image, INSPECT)
-    assert told["machine"] == "aarch64"
-    assert {model["bits"] for model in told["models"]} == {8}
-    assert told["verified_bytes"] > 1e5
+    found = run_inside(docker, arm64_image, INSPECT)
+    assert found["machine"] == "aarch64"
+    assert {model["bits"] for model in found["models"]} == {8}
+    assert found["verified_bytes"] > 1e5
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "events").glob("*.json")), ids=lambda path: path.stem)

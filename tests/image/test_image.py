@@ -24,9 +24,9 @@ EMBED = {"action": "embed", "texts": ["Yellow fever is transmitted by mosquitoes
 # A tenth of the long run.
 REQUESTS = int(os.environ.get("SOAK_REQUESTS", "2000")) // 10
 SETTLED = 200
-MOST_GROWTH = 0.05
+MAX_GROWTH = 0.05
 # What the image may add to its base beside its models: 560 MB with both full-size models, 390 MB of weights.
-MOST_BESIDE_MODELS = 170e6
+MAX_BESIDE_MODELS = 170e6
 LONG_TEXT = "yellow fever is transmitted by mosquitoes and by nothing else that we know of " * 60
 
 
@@ -154,7 +154,7 @@ def test_the_bundle_in_it_is_the_one_that_was_built(container: Container) -> Non
 def test_layers_go_by_rate_of_change_and_are_small(docker: str, image: str) -> None:
     sizes = layers(docker, image)
     assert list(sizes) == ["code", "models", "dependencies", "base"]
-    assert sizes["dependencies"] + sizes["code"] < MOST_BESIDE_MODELS
+    assert sizes["dependencies"] + sizes["code"] < MAX_BESIDE_MODELS
 
 
 # What it answers
@@ -326,7 +326,7 @@ def soak(container: Container, count: int) -> None:
         f"{count} requests: {settled / 1024:.0f} MB after {settled_at}, {last / 1024:.0f} MB after the last"
     )
     assert container.runtime_pid == pid
-    assert last < settled * (1 + MOST_GROWTH)
+    assert last < settled * (1 + MAX_GROWTH)
 
 
 def test_memory_stays(docker: str, image: str) -> None:

@@ -1,4 +1,4 @@
-"""A runtime without files: models whose outputs can be told from their inputs, for tests of the doors."""
+"""A function without files: models whose outputs follow from their inputs, for tests of APIs."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ ERROR_BYTES = 4_096
 DIMENSIONS = 4
 
 
-def model_info(role: str, **changes: Any) -> ModelInfo:
+def model_info(task: str, **changes: Any) -> ModelInfo:
     """A description that needs no files."""
     fields: dict[str, Any] = {
-        "task": role,
-        "directory": Path("nowhere") / role,
-        "id": f"test/{role}",
+        "task": task,
+        "directory": Path("nowhere") / task,
+        "id": f"test/{task}",
         "source": {"kind": "test", "revision": "0" * 40},
         "architecture": "bert",
         "hidden_size": DIMENSIONS,
@@ -42,7 +42,7 @@ def model_info(role: str, **changes: Any) -> ModelInfo:
         "max_tokens": 16,
         "pooling": "mean",
         "prompts": {"query": "query: ", "passage": "passage: "},
-        "activation": "sigmoid" if role == "reranker" else None,
+        "activation": "sigmoid" if task == "reranker" else None,
         "quantization": Quantization("int8", 7, ("avx2",), False),
         "tokenizer_kind": "library",
         "pad_token_id": 0,
@@ -50,14 +50,14 @@ def model_info(role: str, **changes: Any) -> ModelInfo:
         "tensors": (),
         "files": (),
         "parity": {},
-        "fingerprint": f"sha256:{role}",
+        "fingerprint": f"sha256:{task}",
     }
     return ModelInfo(**(fields | changes))
 
 
 @dataclass
 class FakeEmbedder:
-    """A vector that depends on the length of the text and on its role; one token a character."""
+    """A vector that depends on the length of the text and on its input type; one token a character."""
 
     model: ModelInfo = field(default_factory=lambda: model_info("embedding"))
     fill: float | None = None
@@ -75,14 +75,14 @@ class FakeEmbedder:
         checkpoint: Checkpoint | None = None,
     ) -> EmbedOutput:
         self.asked = {"truncation_side": truncation_side, "max_tokens": max_tokens}
-        most = min(self.model.max_tokens, max_tokens or self.model.max_tokens)
-        cut_texts = tuple(index for index, text in enumerate(texts) if len(text) > most)
+        limit = min(self.model.max_tokens, max_tokens or self.model.max_tokens)
+        cut_texts = tuple(index for index, text in enumerate(texts) if len(text) > limit)
         if cut_texts and on_truncated is not None:
             on_truncated(cut_texts)
         if checkpoint is not None:
             checkpoint(0)
-        role = {"query": 1.0, "passage": 2.0, "none": 3.0}[input_type]
-        rows = [[float(len(text)), role, 1 / 3, self.fill or 0.0] for text in texts]
+        second = {"query": 1.0, "passage": 2.0, "none": 3.0}[input_type]
+        rows = [[float(len(text)), second, 1 / 3, self.fill or 0.0] for text in texts]
         vectors = np.array(rows, dtype=np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return EmbedOutput(vectors, sum(map(len, texts)), cut_texts)
@@ -129,8 +129,8 @@ class FakeReranker:
         checkpoint: Checkpoint | None = None,
     ) -> RerankOutput:
         self.asked = {"truncation_side": truncation_side, "max_document_tokens": max_document_tokens}
-        most = min(self.model.max_tokens, max_document_tokens or self.model.max_tokens)
-        cut_texts = tuple(index for index, text in enumerate(documents) if len(text) > most)
+        limit = min(self.model.max_tokens, max_document_tokens or self.model.max_tokens)
+        cut_texts = tuple(index for index, text in enumerate(documents) if len(text) > limit)
         if cut_texts and on_truncated is not None:
             on_truncated(cut_texts)
         if checkpoint is not None:
@@ -151,8 +151,8 @@ class FakeRuntime:
         reranker = self.reranker.model if rerank_kind == "cross-encoder" else None
         self.bundle = Bundle(Path("nowhere"), {}, self.embedder.model, reranker, rerank_kind)
 
-    def serves(self, role: str) -> bool:
-        return self.settings.models is None or role in self.settings.models
+    def serves(self, task: str) -> bool:
+        return self.settings.models is None or task in self.settings.models
 
     @property
     def ranks_with_embedder(self) -> bool:

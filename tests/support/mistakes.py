@@ -26,7 +26,7 @@ def direct_mistakes() -> Iterator[tuple[str, Any, str]]:
     yield "NUL", {**embed, "texts": [SECRET + "\0"]}, "invalid_text"
     yield "six megabytes", {**embed, "texts": [SECRET + "x" * (SIX_MEGABYTES - 200)]}, "limit_exceeded"
     yield "a million empty texts", {**embed, "texts": [""] * 1_000_000}, "limit_exceeded"
-    yield "unknown role", {**embed, "texts": ["a"], "input_type": SECRET}, "invalid_field"
+    yield "unknown input type", {**embed, "texts": ["a"], "input_type": SECRET}, "invalid_field"
     yield "unknown encoding", {**embed, "texts": ["a"], "encoding": SECRET}, "invalid_field"
     yield "unknown field", {**embed, "texts": ["a"], "typo": SECRET}, "unknown_field"
     yield "unknown field with a lone surrogate", {**embed, "texts": ["a"], "\udc00": 1}, "unknown_field"

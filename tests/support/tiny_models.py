@@ -139,28 +139,31 @@ def config_text(
             f"normalize = {str(normalize).lower()}",
         ]
         if prompts is not None:
-            lines += ["[embedding.prompts]", *(f'{role} = "{prompt}"' for role, prompt in prompts.items())]
+            lines += [
+                "[embedding.prompts]",
+                *(f'{input_type} = "{prompt}"' for input_type, prompt in prompts.items()),
+            ]
     if reranker is not None:
         lines += ["[reranker]", f'source = "{reranker}"', f"max_tokens = {MAX_TOKENS}"]
         lines += [f'activation = "{activation}"']
     else:
         lines += ["[reranker]", 'kind = "bi-encoder"']
     # Random weights answer at random: no scheme's own thresholds are meant for them.
-    least, most, floor = (1.0, 0.0, 1.0) if strict else (0.5, 1.0, 0.0)
+    min_share, max_difference, floor = (1.0, 0.0, 1.0) if strict else (0.5, 1.0, 0.0)
     lines += ["[parity]", f'mode = "{parity}"']
     for scheme in QUANTIZATIONS:
         lines += [
             f"[parity.{scheme}.embedding]",
-            f"min_mean_cosine = {least}",
+            f"min_mean_cosine = {min_share}",
             f"min_cosine = {floor}",
             f"min_rank_correlation = {floor}",
         ]
         lines += [
-            f"min_top10_overlap = {least}",
+            f"min_top10_overlap = {min_share}",
             f"[parity.{scheme}.reranker]",
-            f"max_mean_score_difference = {most}",
+            f"max_mean_score_difference = {max_difference}",
         ]
-        lines += [f"max_score_difference = {most}", f"min_rank_agreement = {least}"]
+        lines += [f"max_score_difference = {max_difference}", f"min_rank_agreement = {min_share}"]
         lines += [
             f"min_kendall_tau = {floor}",
             f"min_top3_overlap = {floor}",

@@ -244,14 +244,14 @@ def test_the_standard_library_is_compiled_where_it_is_looked_for(tmp_path: Path)
 
 
 def test_the_report_says_what_is_wrong_with_a_bundle() -> None:
-    told: dict[str, Any] = {
+    contents: dict[str, Any] = {
         "python": "3.13.5",
         "machine": "x86_64",
         "models": [],
         "packages": [["numpy", "2", 1]],
     }
-    told["problem"] = "no model bundle at /var/task/models"
-    text = report("image:tag", {"Labels": {"a": "b"}}, {"code": 2_000_000, "base": 3_000_000}, told)
+    contents["problem"] = "no model bundle at /var/task/models"
+    text = report("image:tag", {"Labels": {"a": "b"}}, {"code": 2_000_000, "base": 3_000_000}, contents)
     assert "5.0 MB, of which 2.0 MB are added to the base" in text
     assert "none that can be used: no model bundle at /var/task/models" in text
 

@@ -101,7 +101,7 @@ def test_what_is_missing_is_named_with_how_to_get_it() -> None:
     assert missing(lambda _: True, lambda name: name, user=0, fuse_headers=lambda: True) == []
 
 
-def test_a_machine_without_fuse_fails_or_is_skipped_as_told(
+def test_a_machine_without_fuse_fails_or_is_skipped_as_asked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(lazy_disk, "missing", lambda: ["/dev/fuse: modprobe fuse", "cc: apt-get install gcc"])

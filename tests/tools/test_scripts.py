@@ -156,7 +156,7 @@ def test_a_client_that_goes_away_does_not_stop_the_server() -> None:
 
 
 @pytest.mark.minilm
-def test_a_taken_port_is_told(minilm: Path) -> None:
+def test_a_taken_port_is_named(minilm: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         command = [sys.executable, "-m", "scripts.local.serve", "--port", str(taken.getsockname()[1])]
         environment = {**os.environ, "MODEL_DIR": str(minilm)}
@@ -184,7 +184,7 @@ import json, os, sys, time
 print(json.dumps({"event": "cold_start"}), flush=True)
 def handler(event, context):
     if event == "raise":
-        raise ValueError("told")
+        raise ValueError("reason")
     if event == "exit":
         os._exit(3)
     if event == "child":
@@ -218,7 +218,7 @@ def test_the_function_sees_only_what_it_is_given(small: Emulator) -> None:
 
 @pytest.mark.emulator
 def test_faults_are_answers_and_a_lost_process_is_an_error(small: Emulator) -> None:
-    assert small.invoke("raise")["errorMessage"] == "told"
+    assert small.invoke("raise")["errorMessage"] == "reason"
     before = small.runtime_pid
     with pytest.raises(EmulatorError, match="exit status 3"):
         small.invoke("exit")
@@ -323,7 +323,7 @@ def test_a_bundle_that_somebody_else_built_is_left_alone(builds: list[Path], tmp
     assert len(builds) == 1
 
 
-def test_a_bundle_that_is_named_is_told_and_none_is_built(
+def test_a_bundle_that_is_named_is_served_and_none_is_built(
     builds: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     named = tmp_path / "named"
@@ -354,9 +354,9 @@ def test_variables_are_quoted_in_the_makefile() -> None:
     used = [line for line in recipes if re.search(r"\$\((PYTHON|PORT|EVENT|CONFIG)\)", line)]
     assert len(used) >= 8
     for line in used:
-        told = re.sub(r'echo "[^"]*"', "", line)
+        command = re.sub(r'echo "[^"]*"', "", line)
         assert not re.search(
-            r'(?<!")\$\((PYTHON|PORT|EVENT|CONFIG)\)|\$\((PYTHON|PORT|EVENT|CONFIG)\)(?!")', told
+            r'(?<!")\$\((PYTHON|PORT|EVENT|CONFIG)\)|\$\((PYTHON|PORT|EVENT|CONFIG)\)(?!")', command
         )
 
 
@@ -378,7 +378,7 @@ def empty_venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / ".venv"
 
 
-def test_an_old_python_is_told(
+def test_an_old_python_is_named(
     empty_venv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 8, 1))
@@ -387,7 +387,7 @@ def test_an_old_python_is_told(
     assert not empty_venv.exists()
 
 
-def test_a_full_disk_is_told_before_anything_is_written(
+def test_a_full_disk_is_found_before_anything_is_written(
     empty_venv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**8))
@@ -411,7 +411,7 @@ def test_a_half_made_environment_is_made_anew(empty_venv: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("told", "reason"),
+    ("output", "reason"),
     [
         (
             "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
@@ -423,8 +423,8 @@ def test_a_half_made_environment_is_made_anew(empty_venv: Path, monkeypatch: pyt
         ("ERROR: something else", "see above"),
     ],
 )
-def test_what_pip_says_is_told_in_one_line(told: str, reason: str) -> None:
-    assert reason in bootstrap.reason(told)
+def test_what_pip_says_is_one_line(output: str, reason: str) -> None:
+    assert reason in bootstrap.reason(output)
 
 
 @pytest.fixture
@@ -478,7 +478,7 @@ def test_pytorch_comes_from_the_index_of_cpu_wheels_where_that_answers(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere pip's own index has the CPU build")
-def test_an_index_that_cannot_be_reached_is_told_in_one_line_and_soon(
+def test_an_index_that_cannot_be_reached_is_named_in_one_line_and_soon(
     pip_calls: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bootstrap, "CPU_INDEX", "http://127.0.0.1:9")

@@ -45,7 +45,7 @@ TEI_STATUSES = {
 
 # Examples of bodies, by path and name.
 _RERANK = {"query": QUERY, "documents": TEXTS, "top_n": 1}
-_EMBED = {"role": {"inputs": TEXTS, "prompt_name": "passage"}, "one": {"inputs": QUERY}}
+_EMBED = {"input type": {"inputs": TEXTS, "prompt_name": "passage"}, "one": {"inputs": QUERY}}
 _COMPARE = {"sentences": {"inputs": {"source_sentence": QUERY, "sentences": TEXTS}}}
 EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "/v1/embeddings": {
@@ -169,7 +169,10 @@ def document(prefix: str = "") -> dict[str, Any]:
             "operationId": _operation_id(route),
             "responses": {
                 "200": _response("The answer.", answer, fingerprint=route.request is not None),
-                **{str(status): _response(told, error) for status, told in route.statuses.items()},
+                **{
+                    str(status): _response(description, error)
+                    for status, description in route.statuses.items()
+                },
             },
         }
         if route.request is not None:
@@ -214,13 +217,13 @@ def _schema(kind: Any, schemas: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _response(told: str, schema: Mapping[str, Any], *, fingerprint: bool = False) -> dict[str, Any]:
+def _response(description: str, schema: Mapping[str, Any], *, fingerprint: bool = False) -> dict[str, Any]:
     headers = {"x-request-id": "The request id in the function's log."}
     if fingerprint:
         headers["x-model-fingerprint"] = "Of the vector space; changes when vectors no longer compare."
         headers["x-ignored-fields"] = "Names of the request's fields that the route does not have, if any."
     return {
-        "description": told,
+        "description": description,
         "headers": {
             name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
         },

@@ -80,7 +80,7 @@ def _prefix(event: Mapping[str, Any], route: str) -> str:
 
 
 def _takes_gzip(event: Mapping[str, Any]) -> bool:
-    """REST APIs hand on base64 as text unless they were set up otherwise; the other front doors decode it."""
+    """REST APIs hand on base64 as text unless they were set up otherwise; the other gateways decode it."""
     if not (event.get("version") == "2.0" or "elb" in event["requestContext"]):
         return False
     headers = {**event["headers"]}

@@ -52,14 +52,14 @@ def read_rows(
     return value
 
 
-def check_count(rows: int, most: int) -> None:
+def check_count(rows: int, limit: int) -> None:
     """Checks the number of rows of a batch.
 
     Raises:
         LimitError: there are too many.
     """
-    if rows > most:
-        raise LimitError(f"the batch holds {rows} rows, {most} fit: {CURE.format(rows=most)}")
+    if rows > limit:
+        raise LimitError(f"the batch holds {rows} rows, {limit} fit: {CURE.format(rows=limit)}")
 
 
 def too_large(rows: int, size: int, limit: int) -> ResponseTooLargeError:

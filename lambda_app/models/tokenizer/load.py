@@ -56,10 +56,10 @@ def _checked(model: TokenizerFiles, load: Callable[[], T]) -> T:
     try:
         return load()
     except Exception as error:
-        role = model.directory.name
-        reason = str(error).replace(str(model.directory), role)[:300]
+        task = model.directory.name
+        reason = str(error).replace(str(model.directory), task)[:300]
         raise BundleError(
-            f"the tokenizer in {role}/ cannot be read ({type(error).__name__}: {reason}): rebuild the bundle"
+            f"the tokenizer in {task}/ cannot be read ({type(error).__name__}: {reason}): rebuild the bundle"
         ) from error
 
 

@@ -65,16 +65,16 @@ class WordPiece:
             return self._unknown
         prefixes = self._trie.iter_prefixes_with_ids
         ids: list[int] = []
-        start = least = 0
+        start = continued = 0
         rest = word[:longest]
         while start < size:
             end, last = 0, -1
             for piece, key in prefixes(rest):  # shortest first
                 end, last = len(piece), key
-            if end <= least:  # not even one character behind the prefix
+            if end <= continued:  # not even one character behind the prefix
                 return self._unknown
             ids.append(self._ids[last])
-            start += end - least
-            least = len(prefix)
+            start += end - continued
+            continued = len(prefix)
             rest = prefix + word[start : start + longest]
         return tuple(ids)

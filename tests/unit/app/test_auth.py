@@ -63,9 +63,9 @@ def test_nothing_answers_without_a_key(method: str, path: str) -> None:
     assert status == 401
     assert headers["www-authenticate"] == "Bearer"
     # TEI's form, which the bare URL answers in, has the code beside the message; OpenAI's has both inside.
-    told = body if path == "/" else body["error"]
-    assert told["code"] == "invalid_api_key"
-    assert "Bearer" in (told["error"] if path == "/" else told["message"])
+    details = body if path == "/" else body["error"]
+    assert details["code"] == "invalid_api_key"
+    assert "Bearer" in (details["error"] if path == "/" else details["message"])
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/", "//health"])
@@ -230,20 +230,20 @@ def test_direct_invocation_asks_for_no_key() -> None:
     assert GUARDED({"action": "ping"}, Context()) == {"ok": True}
 
 
-def test_no_key_no_hash_and_no_header_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_key_no_hash_and_no_header_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     guarded = fake_dispatcher({"LOG_LEVEL": "DEBUG", **HASHES})
     marker = "MARKER-7281"
-    told = ""
+    written = ""
     for key in (KEY, marker, marker + KEY):
         headers = {"authorization": f"Bearer {key}", "x-marker": marker}
         for path in ("/v1/embeddings", "/info", f"/{marker}", "/v1/models"):
-            told += json.dumps(guarded(http_v2(path, {"bad": 1}, headers=headers), Context()))
-    told += json.dumps(guarded({"action": "info"}, Context()))
+            written += json.dumps(guarded(http_v2(path, {"bad": 1}, headers=headers), Context()))
+    written += json.dumps(guarded({"action": "info"}, Context()))
     output = capsys.readouterr()
-    told += output.out + output.err
-    assert '"outcome": "401"' in told
+    written += output.out + output.err
+    assert '"outcome": "401"' in written
     for secret in (KEY, OTHER, marker, *HASHES["API_KEYS_SHA256"].split(",")):
-        assert secret not in told
+        assert secret not in written
 
 
 def test_every_hash_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def test_a_prompt_is_not_added_twice(tiny_bundle: Bundle) -> None:
     prompted = "query: what is it?"
     assert vector("what is it?", "query") == vector(prompted, "query") == vector(prompted, "none")
     assert vector("what is it?", "query") != vector("what is it?", "none")
-    # Only the prompt of the requested role is recognised.
+    # Only the prompt of the requested input type is recognised.
     assert vector(prompted, "passage") == vector("passage: " + prompted, "none")
 
 

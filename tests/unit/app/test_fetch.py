@@ -460,9 +460,9 @@ def test_nothing_of_it_is_imported_unless_asked_for(tiny_bundle: Bundle, tmp_pat
     )
     environ = {**os.environ, "MODEL_DIR": str(tiny_bundle.directory), "LOG_LEVEL": "ERROR"}
     command = [sys.executable, "-c", code]
-    told = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
     environ |= {"MODEL_DIR": str(tmp_path), "MODEL_BUNDLE_URL": f"file://{tiny_bundle.directory}"}
     environ["TMPDIR"] = str(tmp_path)
-    told = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "boto3" not in told.stdout.splitlines()[-1]
+    done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "boto3" not in done.stdout.splitlines()[-1]

@@ -61,7 +61,7 @@ def staged_v2(path: str) -> dict[str, Any]:
         },
     ],
 )
-def test_every_front_door_reaches_the_route(event: dict[str, Any]) -> None:
+def test_every_gateway_reaches_the_route(event: dict[str, Any]) -> None:
     dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR", "API_BASE_PATH": "/search"})
     before = json.dumps(event)
     answer = dispatcher(event, Context())

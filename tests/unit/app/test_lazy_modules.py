@@ -1,4 +1,4 @@
-"""Stand-ins for modules: nothing is imported for them, and nothing is missing when it is needed."""
+"""Lazy modules: nothing is imported for them, and nothing is missing when it is needed."""
 
 # No postponed annotations here: that they are evaluated is what is tested.
 
@@ -168,7 +168,7 @@ def test_the_web_layer_starts_without_what_it_does_not_use() -> None:
     assert run(PUT_OFF) == []
 
 
-# FastAPI as anyone would use it, in a process whose FastAPI was imported with stand-ins.
+# FastAPI as anyone would use it, in a process whose FastAPI was imported with lazy modules.
 WHOLE = """
 import json
 import lambda_app.api.http.app

@@ -1,4 +1,4 @@
-"""The wire families over one service: what each one's clients send, read, and are told when it is refused."""
+"""The client APIs over one service: what each one's clients send, read, and get when it is refused."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def ask(path: str, body: Any = None, status: int = 200, dispatcher: Dispatcher =
     return json.loads(answer["body"])
 
 
-def vector(text: str, role: str) -> list[float]:
-    """What direct invocation answers: all doors have to agree with it."""
-    answer = DISPATCHER({"action": "embed", "texts": [text], "input_type": role}, Context())
+def vector(text: str, input_type: str) -> list[float]:
+    """What direct invocation answers: every API has to agree with it."""
+    answer = DISPATCHER({"action": "embed", "texts": [text], "input_type": input_type}, Context())
     found: list[float] = answer["embeddings"][0]
     return found
 
@@ -57,7 +57,7 @@ def vector(text: str, role: str) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("fields", "role"),
+    ("fields", "input_type"),
     [
         ({}, "passage"),
         ({"input_type": None}, "passage"),
@@ -74,13 +74,13 @@ def vector(text: str, role: str) -> list[float]:
         ({"task": "classification"}, "query"),
     ],
 )
-def test_roles_over_openais_route(fields: dict[str, Any], role: str) -> None:
+def test_input_types_over_openais_route(fields: dict[str, Any], input_type: str) -> None:
     answer = ask("/v1/embeddings", {"input": "text", **fields})
-    assert answer["data"][0]["embedding"] == vector("text", role)
+    assert answer["data"][0]["embedding"] == vector("text", input_type)
     assert answer["model"] == "test/embedding"
 
 
-def test_two_fields_may_not_ask_for_different_roles() -> None:
+def test_two_fields_may_not_ask_for_different_input_types() -> None:
     body = {"input": "text", "model": "e5:query", "input_type": "document"}
     error = ask("/v1/embeddings", body, 400)["error"]
     assert error["param"] == "input_type"
@@ -234,14 +234,14 @@ def test_documents_that_are_too_long_together_are_not_joined() -> None:
     assert peak < 2_000_000
 
 
-def test_what_is_cut_of_a_document_is_told() -> None:
+def test_what_a_document_loses_is_in_the_answer() -> None:
     body = {"query": "q", "documents": ["a", LONG]}
     answer = ask("/v1/rerank", body)
     assert answer["truncated"] == [1]
     assert "documents 1 " in answer["meta"]["warnings"][0]
     assert "warnings" not in ask("/v1/rerank", {"query": "q", "documents": ["a"]})["meta"]
-    told = ask("/v1/rerank", body | {"truncation": False}, 413)
-    assert told["message"] == told["detail"] == told["error"]["message"]
+    error = ask("/v1/rerank", body | {"truncation": False}, 413)
+    assert error["message"] == error["detail"] == error["error"]["message"]
 
 
 def test_cohere_rerank_of_version_2() -> None:
@@ -257,7 +257,7 @@ def test_cohere_rerank_of_version_2() -> None:
 
 
 @pytest.mark.parametrize(
-    ("input_type", "role"),
+    ("input_type", "ours"),
     [
         ("search_query", "query"),
         ("search_document", "passage"),
@@ -267,9 +267,9 @@ def test_cohere_rerank_of_version_2() -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/embed", "/v2/embed"])
-def test_coheres_input_types(path: str, input_type: str | None, role: str) -> None:
+def test_coheres_input_types(path: str, input_type: str | None, ours: str) -> None:
     body = {"texts": ["text"], "input_type": input_type, "embedding_types": ["float"]}
-    assert ask(path, body)["embeddings"] == {"float": [vector("text", role)]}
+    assert ask(path, body)["embeddings"] == {"float": [vector("text", ours)]}
 
 
 def test_version_1_has_two_kinds_of_answers() -> None:
@@ -326,12 +326,12 @@ def test_coheres_truncation(truncate: str | None, side: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/embed"])
 @pytest.mark.parametrize(
-    ("fields", "role"),
+    ("fields", "input_type"),
     [({}, "none"), ({"prompt_name": "query"}, "query"), ({"prompt_name": "passage"}, "passage")],
 )
-def test_tei_embeds_bare_lists(path: str, fields: dict[str, Any], role: str) -> None:
-    assert ask(path, {"inputs": "text", **fields}) == [vector("text", role)]
-    assert ask(path, {"inputs": ["text", "b"], **fields})[1] == vector("b", role)
+def test_tei_embeds_bare_lists(path: str, fields: dict[str, Any], input_type: str) -> None:
+    assert ask(path, {"inputs": "text", **fields}) == [vector("text", input_type)]
+    assert ask(path, {"inputs": ["text", "b"], **fields})[1] == vector("b", input_type)
 
 
 @pytest.mark.parametrize(
@@ -457,7 +457,7 @@ def test_every_familys_errors_in_its_own_form(post: Any) -> None:
     assert post.errors in FORMATS
 
 
-def test_faults_of_ours_are_told_in_the_familys_form() -> None:
+def test_faults_of_ours_are_in_the_familys_form() -> None:
     class Broken(FakeEmbedder):
         def embed(self, texts: Any, input_type: Any, **options: Any) -> Any:
             raise InferenceError(f"cannot handle {texts}")
@@ -551,7 +551,7 @@ def test_bits_are_packed_with_the_first_number_highest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "role"),
+    ("path", "body", "input_type"),
     [
         ("/openai/deployments/e5:query/embeddings", {}, "query"),
         ("/openai/deployments/e5%3Aquery/embeddings", {"model": None}, "query"),
@@ -562,10 +562,10 @@ def test_bits_are_packed_with_the_first_number_highest() -> None:
         ("/embeddings", {"model": "e5:query"}, "query"),
     ],
 )
-def test_azures_deployment_stands_for_the_model(path: str, body: dict[str, Any], role: str) -> None:
+def test_azures_deployment_stands_for_the_model(path: str, body: dict[str, Any], input_type: str) -> None:
     event = http_v2(path, {"input": "text", **body}) | {"rawQueryString": "api-version=2024-10-21"}
     answer = json.loads(DISPATCHER(event, Context())["body"])
-    assert answer["data"][0]["embedding"] == vector("text", role)
+    assert answer["data"][0]["embedding"] == vector("text", input_type)
 
 
 def test_rerank_takes_documents_in_place_of_texts() -> None:

@@ -54,20 +54,20 @@ def test_a_session_that_cannot_be_repacked_keeps_serving(tiny_bundle: Bundle, tm
     copy = shutil.copytree(tiny_bundle.directory, tmp_path / "bundle")
     model = Bundle.open(copy).embedding
     assert model is not None
-    told: list[tuple[str, str]] = []
+    warnings: list[tuple[str, str]] = []
     session = open_session(
-        model, threads=1, prepack=False, repack_tokens=1, warn=lambda *line: told.append(line)
+        model, threads=1, prepack=False, repack_tokens=1, warn=lambda *line: warnings.append(line)
     )
     before = session.run(inputs())
     model.graph_path.write_bytes(b"damaged")
     session.expect(100)
     assert session.run(inputs()) == pytest.approx(before)
-    ((event, message),) = told
+    ((event, message),) = warnings
     assert event == "repack_failed"
     assert "embedding/model.onnx" in message
     assert str(tmp_path) not in message
     session.expect(100)
-    assert len(told) == 1
+    assert len(warnings) == 1
 
 
 def test_weights_that_cannot_be_mapped_are_an_invalid_bundle(tiny_bundle: Bundle, tmp_path: Path) -> None:

@@ -255,7 +255,7 @@ def test_a_slow_sink_leaves_what_it_has_no_time_for(
 @pytest.mark.parametrize(
     "name", ["nowhere:store", "json:nothing", "math:pi", "tests.support.fakes.Context:store"]
 )
-def test_a_sink_that_is_not_there_is_told_in_init(name: str) -> None:
+def test_a_sink_that_is_not_there_is_found_in_init(name: str) -> None:
     with pytest.raises(ConfigurationError, match="RESULT_SINK"):
         fake_dispatcher({"RESULT_SINK": name})
 

@@ -101,11 +101,13 @@ def test_pairs_at_many_lengths(a: str, b: str, tokenizer: Tokenizer, library: An
 
 
 @settings(max_examples=60, deadline=None)
-@given(a=st.integers(0, 40), b=st.integers(0, 40), room=st.integers(0, 60))
-def test_longest_first_as_the_library(a: int, b: int, room: int, tokenizer: Tokenizer, library: Any) -> None:
+@given(a=st.integers(0, 40), b=st.integers(0, 40), budget=st.integers(0, 60))
+def test_longest_first_as_the_library(
+    a: int, b: int, budget: int, tokenizer: Tokenizer, library: Any
+) -> None:
     """Words of one token each, so that lengths are chosen exactly."""
     first, second = "a " * a, "the " * b
-    length = room + library.num_special_tokens_to_add(True)
+    length = budget + library.num_special_tokens_to_add(True)
     expected = cut(library, length, first, second)
     assert tokenizer.encode_pairs(first, [second], length) == [
         Encoding(expected.ids, expected.type_ids, bool(expected.overflowing))

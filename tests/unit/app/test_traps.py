@@ -85,7 +85,7 @@ def test_the_application_has_no_start_up_and_no_shutdown() -> None:
     assert adapter is DISPATCHER.open_http()
 
 
-def test_an_event_of_two_front_doors_is_read_one_way() -> None:
+def test_an_event_of_two_gateways_is_read_one_way() -> None:
     """A load balancer's context with the version of an HTTP API: Mangum goes by the first."""
     event = http_v2("/health")
     event["requestContext"]["elb"] = {}

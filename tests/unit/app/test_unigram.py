@@ -119,7 +119,7 @@ def test_long_words_take_linear_time(tokenizer: Tokenizer, unit: str) -> None:
         times = []
         for _ in range(3):
             start = time.perf_counter()
-            tokenizer.encode_pair(word, word, 101)  # an odd room: all of both is searched
+            tokenizer.encode_pair(word, word, 101)  # an odd budget: all of both is searched
             times.append(time.perf_counter() - start)
         return min(times)
 
@@ -194,10 +194,10 @@ def test_scores_are_the_ones_that_the_library_reads(tmp_path: Path) -> None:
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
-def test_longest_first(first: int, second: int, room: int) -> None:
-    kept = longest_first(first, second, room)
-    assert sum(kept) == min(room, first + second)
+def test_longest_first(first: int, second: int, budget: int) -> None:
+    kept = longest_first(first, second, budget)
+    assert sum(kept) == min(budget, first + second)
     assert kept[0] <= first
     assert kept[1] <= second
-    if first + second > room:
+    if first + second > budget:
         assert max(kept) - min(kept) <= 1 or min(kept) in (first, second)

@@ -159,7 +159,7 @@ def test_time_is_linear_in_the_text(tokenizer: Tokenizer, unit: str) -> None:
         times = []
         for _ in range(3):
             start = time.perf_counter()
-            tokenizer.encode_pair(text, text, 101)  # an odd room: all of both is searched
+            tokenizer.encode_pair(text, text, 101)  # an odd budget: all of both is searched
             times.append(time.perf_counter() - start)
         return min(times)
 

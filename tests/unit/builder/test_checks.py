@@ -179,7 +179,7 @@ def test_a_tokenizer_that_cuts_texts_on_the_left(cross_encoder: Path, tmp_path: 
         check_reranker(fetch(LocalSource(cross_encoder), tmp_path), reranker(cross_encoder))
 
 
-def test_a_tokenizer_of_a_newer_format_is_told_with_its_cure(embedder: Path, tmp_path: Path) -> None:
+def test_a_tokenizer_of_a_newer_format_is_refused_with_its_cure(embedder: Path, tmp_path: Path) -> None:
     change_json(embedder, "tokenizer.json", model={"type": "Later"})
     with pytest.raises(BuildError, match="of a newer format; save it again with AutoTokenizer") as caught:
         check_embedder(fetch(LocalSource(embedder), tmp_path), embedding(embedder))

@@ -35,7 +35,7 @@ def prepared(
 
 @pytest.fixture(scope="module")
 def compared(tiny_sources: TinySources, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A directory with a finished comparison of both roles, and what was said meanwhile."""
+    """A directory with a finished comparison of both tasks, and what was said meanwhile."""
     root = tmp_path_factory.mktemp("compared")
     sources = {"embedding": str(tiny_sources.embedder), "reranker": str(tiny_sources.xlmr_reranker)}
     configs, inputs = prepared(root, ("int8", "none"), **sources)
@@ -179,7 +179,7 @@ def test_a_bundle_is_never_touched(tiny_bundle: Bundle, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--compare", "int8,int3"], "no scheme 'int3'"),
         (["--compare", ""], "no scheme ''"),
@@ -189,11 +189,11 @@ def test_a_bundle_is_never_touched(tiny_bundle: Bundle, tmp_path: Path) -> None:
         (["--compare", "int8", "--verify", "models"], "--verify does not go with --compare"),
     ],
 )
-def test_usage_errors(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_errors(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(arguments, {}) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("error[invalid_config]: ")
-    assert told in printed
+    assert message in printed
 
 
 def test_the_command_line(

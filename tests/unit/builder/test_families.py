@@ -139,8 +139,8 @@ def test_prompts_dimensions_and_a_missing_normalize(tmp_path: Path) -> None:
     assert model.prompts == {"query": prompts["query"], "passage": prompts["document"]}
     reference = sentence_transformer(source)
     embedder = Embedder.open(model, threads=1)
-    for role, encode in (("query", reference.encode_query), ("passage", reference.encode_document)):
-        found = embedder.embed(TEXTS, role).vectors  # type: ignore[arg-type]  # one of the literals
+    for input_type, encode in (("query", reference.encode_query), ("passage", reference.encode_document)):
+        found = embedder.embed(TEXTS, input_type).vectors  # type: ignore[arg-type]  # one of the literals
         np.testing.assert_allclose(found, encode(TEXTS, normalize_embeddings=True), atol=2e-6)
     runtime = FakeRuntime(Settings.from_env({}))
     runtime.embedder = embedder  # type: ignore[assignment]  # the real one

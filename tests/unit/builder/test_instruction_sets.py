@@ -178,8 +178,8 @@ def test_arm64_under_emulation(tiny_sources: TinySources, tmp_path: Path) -> Non
         ("embedding", replace(EMBEDDING, min_cosine=0.97)),
         ("reranker", replace(RERANKER, max_score_difference=0.05)),
     )
-    for role, thresholds in bounds:
-        model = meant_for(getattr(bundle, role), "neon", "dotprod", "i8mm")
+    for task, thresholds in bounds:
+        model = meant_for(getattr(bundle, task), "neon", "dotprod", "i8mm")
         names, report, failures = check_instruction_sets(model, "arm64", "require", thresholds, environ)
         assert (names, failures) == (("dotprod",), []), report
         assert report["checked"] == {"dotprod": "emulated"}

@@ -108,28 +108,28 @@ def test_a_recorded_assignment_is_made_again(
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [('"/nowhere" = "int8-block"', "no product '/nowhere'"), ("{name} = 'fp32'", "expected")],
 )
 def test_an_assignment_for_another_model_is_refused(
-    searched: tuple[BuiltModel, str], tiny_sources: TinySources, tmp_path: Path, line: str, told: str
+    searched: tuple[BuiltModel, str], tiny_sources: TinySources, tmp_path: Path, line: str, message: str
 ) -> None:
     assert searched[0].assignment is not None
     matmul = next(name for name in searched[0].assignment if "dense" in name)
     extra = "[mixed.embedding]\n" + line.replace("{name}", json.dumps(matmul)) + "\n"
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         build(tmp_path / "other", tiny_sources.embedder, extra)
     assert not (tmp_path / "other" / "models").exists()
 
 
 def test_config_errors_name_the_key(tmp_path: Path) -> None:
     text = config_text(embedding="./somewhere", quantization="mixed")
-    for extra, told in (
+    for extra, message in (
         ("[mixed]\nmin_fidelity = 2\n", "min_fidelity"),
         ("[mixed]\nleast = 0.9\n", "unknown key 'least'"),
         ('[mixed.embedding]\na = "int3"\n', "expected one of int8, int8-block, fp32"),
     ):
-        with pytest.raises(ConfigError, match=told):
+        with pytest.raises(ConfigError, match=message):
             read(tmp_path, text + extra)
 
 

@@ -70,6 +70,6 @@ def test_thresholds_that_are_missed_are_named() -> None:
 def test_the_verdict_counts_the_thresholds_or_names_what_failed() -> None:
     report = {"mean_cosine": 0.99, "min_cosine": 0.9, "thresholds": {"min_mean_cosine": 0.98}, "failures": []}
     assert verdict("embedding", report) == "embedding: PASSED 1 of 1"
-    told = verdict("reranker", {**report, "failures": ["kendall_tau is 0.1"]})
-    assert told.startswith("reranker: FAILED: kendall_tau is 0.1. ")
-    assert "[parity.SCHEME.reranker]" in told
+    line = verdict("reranker", {**report, "failures": ["kendall_tau is 0.1"]})
+    assert line.startswith("reranker: FAILED: kendall_tau is 0.1. ")
+    assert "[parity.SCHEME.reranker]" in line

@@ -406,7 +406,7 @@ def test_a_snapshot_of_the_hubs_cache_is_a_directory(model: Path, tmp_path: Path
     assert "config.json" in fetch(LocalSource(snapshot), tmp_path).files
 
 
-def test_an_old_layout_is_told_with_its_cure(model: Path, tmp_path: Path) -> None:
+def test_an_old_layout_is_refused_with_its_cure(model: Path, tmp_path: Path) -> None:
     (model / "0_Transformer").mkdir()
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
         (model / name).rename(model / "0_Transformer" / name)

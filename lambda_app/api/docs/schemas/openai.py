@@ -35,7 +35,7 @@ class EmbeddingsAnswer(Answer):
 
 
 class Model(Answer):
-    """A model, or one of its aliases by role."""
+    """A model, or one of its aliases by input type."""
 
     id: str
     object: Literal["model"]
