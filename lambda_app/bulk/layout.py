@@ -17,6 +17,7 @@ from lambda_app.errors import FieldError
 PLAN = "plan.jsonl"
 MANIFEST = "manifest.json"
 FAILED = "manifest.failed.json"
+RUNS = "runs"
 PARTS, ERRORS, RECEIPTS = "parts/part-", "errors/errors-", "receipts/part-"
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lambda_app.bulk import s3
+from lambda_app.bulk.aws import Location
 from lambda_app.bulk.job import Job, check_model, read_job
-from lambda_app.bulk.layout import ERRORS, FAILED, MANIFEST, PARTS, PLAN, RECEIPTS, Part, plan_lines
+from lambda_app.bulk.layout import ERRORS, FAILED, MANIFEST, PARTS, PLAN, RECEIPTS, RUNS, Part, plan_lines
 from lambda_app.bulk.rows import is_divisible, kind_of
 from lambda_app.errors import StorageRefusedError
 from lambda_app.invocation import Invocation
@@ -24,7 +25,7 @@ def run(service: Service, event: Mapping[str, Any], invocation: Invocation) -> d
     """
     job = read_job(event)
     check_model(service, job)
-    found = [stored for stored in s3.list_objects(job.source) if not _is_own(job, stored)]
+    found = [stored for stored in _below(job.source) if not _is_own(job, stored)]
     skipped = [
         str(stored.place) for stored in found if kind_of(stored.place.key, job.input_format)[0] is None
     ]
@@ -41,6 +42,8 @@ def run(service: Service, event: Mapping[str, Any], invocation: Invocation) -> d
     s3.write(plan, plan_lines(parts), "application/x-ndjson")
     return {
         "plan": {"bucket": plan.bucket, "key": plan.key},
+        # What Step Functions writes of its own.
+        "runs": {"bucket": plan.bucket, "prefix": job.work.below(RUNS).key},
         "parts": len(parts),
         "objects": len(used),
         "empty_objects": sum(not stored.size for stored in used),
@@ -79,11 +82,19 @@ def _numbered(found: list[s3.StoredObject], job: Job) -> Iterator[Part]:
             number += 1
 
 
+def _below(source: Location) -> list[s3.StoredObject]:
+    """Returns the object that the source names, or all objects in it as in a directory."""
+    found = list(s3.list_objects(source))
+    named = [stored for stored in found if stored.place.key == source.key and source.key]
+    directory = source.below("").key
+    return named or [stored for stored in found if stored.place.key.startswith(directory)]
+
+
 def _is_own(job: Job, stored: s3.StoredObject) -> bool:
     """Whether an object is the output of a job rather than its input, where one is below the other."""
     if stored.place.key.endswith("/"):
         return True
-    names = (PLAN, MANIFEST, FAILED, PARTS, ERRORS, RECEIPTS)
+    names = (PLAN, MANIFEST, FAILED, PARTS, ERRORS, RECEIPTS, RUNS)
     return stored.place.bucket == job.work.bucket and stored.place.key.startswith(
         tuple(job.work.below(name).key for name in names)
     )

@@ -16,7 +16,7 @@ PUT = 0.005 / 1_000
 GET = 0.0004 / 1_000
 
 # Of the state machine in template.yaml: for a job, for each part, and for each time that a part goes on.
-JOB_TRANSITIONS = 7
+JOB_TRANSITIONS = 9
 PART_TRANSITIONS = 4
 REPEAT_TRANSITIONS = 3
 # One listing before a part is written; then a file, its receipt, and at most its errors.

@@ -8,10 +8,13 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from lambda_app.api.events.direct import ACTIONS
+from lambda_app.bulk import prices
 from lambda_app.errors import ConfigurationError
 from lambda_app.settings import DEFAULT_METRICS_NAMESPACE, HASHES_OF_NOTHING, LOG_LEVELS, Settings
 from scripts.paths import ROOT
@@ -22,6 +25,14 @@ FUNCTIONS = ("HttpFunction", "PipelineFunction")
 EFS = "arn:aws:elasticfilesystem:eu-west-1:123456789012:access-point/fsap-0123456789abcdef0"
 NETWORK = {"SubnetIds": "subnet-0a,subnet-0b", "SecurityGroupIds": "sg-0a"}
 HASH = "a" * 64
+BULK = {"BulkSourceBucket": "texts", "BulkOutputBucket": "vectors"}
+# None of these takes a resource.
+LOG_DELIVERY = {
+    *(f"logs:{verb}LogDelivery" for verb in ("Create", "Get", "Update", "Delete")),
+    *("logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:DescribeResourcePolicies"),
+    "logs:DescribeLogGroups",
+}
+OUTPUT = {"Fn::Sub": "arn:${AWS::Partition}:s3:::${BulkOutputBucket}/${BulkOutputPrefix}/*"}
 
 
 @pytest.mark.parametrize(
@@ -35,6 +46,8 @@ HASH = "a" * 64
         {"ModelBundleBucket": "models", "EphemeralStorage": "2048"},
         {"AuthMode": "API_KEYS", "ApiKeysSha256": HASH},
         NETWORK,
+        BULK,
+        {**BULK, "BulkSourcePrefix": "in", "BulkVectorBucket": "index", "BulkStartOnUpload": "true"},
     ],
 )
 def test_combinations_that_work(parameters: dict[str, str]) -> None:
@@ -53,6 +66,14 @@ def test_combinations_that_work(parameters: dict[str, str]) -> None:
         ({"SubnetIds": "subnet-0a"}, "set both, or neither"),
         ({"AuthMode": "API_KEYS"}, "without keys the API would be open to everybody"),
         ({"ApiKeysSha256": HASH}, "ApiKeysSha256 is for AuthMode API_KEYS"),
+        ({"BulkSourceBucket": "texts"}, "set both, or neither; BulkVectorBucket needs both"),
+        ({"BulkOutputBucket": "vectors"}, "set both, or neither; BulkVectorBucket needs both"),
+        ({"BulkVectorBucket": "index"}, "set both, or neither; BulkVectorBucket needs both"),
+        ({"BulkStartOnUpload": "true"}, "BulkStartOnUpload needs BulkSourceBucket"),
+        (
+            {"BulkSourceBucket": "a", "BulkOutputBucket": "a", "BulkStartOnUpload": "true"},
+            "what a job writes must not start the next one",
+        ),
     ],
 )
 def test_combinations_that_are_refused(parameters: dict[str, str], message: str) -> None:
@@ -105,9 +126,9 @@ def test_the_template_takes_the_hashes_that_the_function_takes(hashes: str, take
 # What the functions may do
 
 
-def statements() -> list[dict[str, Any]]:
+def statements(resources: Mapping[str, Any] = RESOURCES) -> list[dict[str, Any]]:
     documents = []
-    for resource in RESOURCES.values():
+    for resource in resources.values():
         properties = resource.get("Properties", {})
         documents += [
             policy["PolicyDocument"]
@@ -118,19 +139,100 @@ def statements() -> list[dict[str, Any]]:
     return [statement["Fn::If"][1] if "Fn::If" in statement else statement for statement in found]
 
 
+def listed_actions(statement: Mapping[str, Any]) -> list[str]:
+    found = statement["Action"]
+    return found if isinstance(found, list) else [found]
+
+
 def test_functions_may_do_what_is_needed_and_no_more() -> None:
     actions = set()
     for statement in statements():
-        listed = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        listed = listed_actions(statement)
         actions |= set(listed)
         if statement["Resource"] == "*":
             # Neither service lets these be narrowed.
-            assert all(action.startswith(("xray:Put", "ec2:")) for action in listed)
+            assert all(
+                action.startswith(("xray:Put", "xray:GetSampling", "ec2:")) or action in LOG_DELIVERY
+                for action in listed
+            )
     assert not any("*" in action for action in actions)
     assert {action.partition(":")[0] for action in actions} == {
-        *("logs", "xray", "ec2", "elasticfilesystem", "s3", "sqs"),
+        *("logs", "xray", "ec2", "elasticfilesystem", "s3", "sqs", "s3vectors", "lambda", "states"),
     }
-    assert "s3:PutObject" not in actions
+
+
+def test_nothing_of_jobs_over_s3_exists_unless_a_bucket_is_named() -> None:
+    ours = {name: resource for name, resource in RESOURCES.items() if name.startswith("Bulk")}
+    assert len(ours) >= 8
+    assert {resource["Condition"] for resource in ours.values()} <= {"WithBulk", "WithBulkOnUpload"}
+    # Whatever writes objects or starts executions is among them.
+    others = {name: resource for name, resource in RESOURCES.items() if name not in ours}
+    actions = {action for statement in statements(others) for action in listed_actions(statement)}
+    assert not {"s3:PutObject", "s3:DeleteObject", "states:StartExecution", "lambda:InvokeFunction"} & actions
+    assert "Bulk" not in json.dumps(others)
+
+
+def test_jobs_over_s3_reach_their_prefixes_only() -> None:
+    checked = 0
+    for name in ("BulkFunctionPolicy", "BulkStateMachineRole", "BulkChildrenPolicy", "BulkUploadRole"):
+        for statement in statements({name: RESOURCES[name]}):
+            for action in listed_actions(statement):
+                where = statement["Resource"]
+                checked += action.startswith("s3")
+                if action in {"s3:PutObject", "s3:DeleteObject"}:
+                    assert where == OUTPUT
+                elif action.startswith("s3:"):
+                    assert "${BulkOutputBucket}" in str(where) or "${BulkSourceBucket}" in str(where)
+                elif action.startswith("s3vectors:"):
+                    assert "bucket/${BulkVectorBucket}/index/*" in str(where)
+    assert checked > 5
+
+
+def definition() -> dict[str, Any]:
+    """The state machine, with a number for each of the parameters."""
+    text = RESOURCES["BulkStateMachine"]["Properties"]["DefinitionString"]["Fn::Sub"]
+    read: dict[str, Any] = json.loads(re.sub(r"(?<=: )\$\{\w+\}", "7", text))
+    return read
+
+
+def test_the_state_machine_calls_the_actions_of_the_function() -> None:
+    states = definition()["States"]
+    embed = states["Embed"]
+    children = embed["ItemProcessor"]["States"]
+    payloads = [
+        state["Parameters"]["Payload"]
+        for state in (*states.values(), *children.values())
+        if state.get("Resource", "").endswith("lambda:invoke")
+    ]
+    actions = {payload["action"] for payload in payloads}
+    assert actions == {"plan", "embed_object", "finish"}
+    assert actions <= ACTIONS.keys()
+    assert (embed["MaxConcurrency"], embed["ToleratedFailurePercentage"]) == (7, 7)
+    assert embed["ItemReader"]["ReaderConfig"] == {"InputType": "JSONL"}
+    # Express children end after five minutes, and a part may go on for longer.
+    assert embed["ItemProcessor"]["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
+    # Where too many parts failed, the others are counted all the same.
+    assert embed["Catch"][0]["Next"] == embed["Next"] == "Finish"
+
+
+def test_states_lead_to_states_that_exist_and_each_is_reached() -> None:
+    for machine in (definition(), definition()["States"]["Embed"]["ItemProcessor"]):
+        states = machine["States"]
+        reached = {machine["StartAt"]}
+        for state in states.values():
+            targets = [state.get("Next"), state.get("Default")]
+            targets += [each["Next"] for each in (*state.get("Choices", ()), *state.get("Catch", ()))]
+            reached |= {target for target in targets if target}
+        assert reached == states.keys()
+
+
+def test_what_a_job_is_said_to_cost_counts_the_states_that_there_are() -> None:
+    """Each state that a job passes is a transition, and so is its end."""
+    states = definition()["States"]
+    assert len([name for name in states if not name.startswith("Not")]) + 1 == prices.JOB_TRANSITIONS
+    children = states["Embed"]["ItemProcessor"]["States"]
+    assert len(children.keys() - {"NotEmbedded", "Continue"}) + 1 == prices.PART_TRANSITIONS
+    assert len({"Continue", "EmbedObject", "Embedded"} & children.keys()) == prices.REPEAT_TRANSITIONS
 
 
 def test_asynchronous_invocations_that_fail_are_kept() -> None:
@@ -202,7 +304,7 @@ def test_the_dashboard_shows_the_metric_that_the_function_writes() -> None:
 
 def test_logs_are_json_and_do_not_stay_for_ever() -> None:
     groups = [resource for resource in RESOURCES.values() if resource["Type"] == "AWS::Logs::LogGroup"]
-    assert len(groups) == 3
+    assert len(groups) == 4
     assert all(group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups)
     for name in FUNCTIONS:
         assert RESOURCES[name]["Properties"]["LoggingConfig"]["LogFormat"] == "JSON"

@@ -609,3 +609,17 @@ def test_a_document_is_cut_into_pieces(runner: Runner, store: Storage) -> None:
         "six seven",
     ]
     assert found["b#0"]["end"] == 5
+
+
+def test_a_source_is_an_object_or_what_is_below_it(runner: Runner, store: Storage) -> None:
+    for key in ("in/a.jsonl", "in/a.jsonl.gz", "in/b/c.jsonl", "input/d.jsonl", "in.jsonl"):
+        store.put(key, b'{"id": "a", "text": "t"}\n')
+    for source, objects in (
+        ("in/a.jsonl", ["in/a.jsonl"]),
+        ("in", ["in/a.jsonl", "in/a.jsonl.gz", "in/b/c.jsonl"]),
+        ("in/", ["in/a.jsonl", "in/a.jsonl.gz", "in/b/c.jsonl"]),
+        ("in/b", ["in/b/c.jsonl"]),
+        ("", ["in.jsonl", "in/a.jsonl", "in/a.jsonl.gz", "in/b/c.jsonl", "input/d.jsonl"]),
+    ):
+        parts = runner.plan(job(source=f"s3://texts/{source}"))
+        assert [part["object"] for part in parts] == [f"s3://texts/{key}" for key in objects]
