@@ -36,13 +36,16 @@ def valid(value: Any, schema: Mapping[str, Any], components: Mapping[str, Any]) 
     unknown = schema.keys() - KEYWORDS
     assert not unknown, f"keywords this test does not know: {unknown}"
     kind = schema.get("type")
+    if kind == "integer" and isinstance(value, float) and value.is_integer():
+        value = int(value)  # which JSON Schema takes for the same
     if kind is not None and not isinstance(value, TYPES[kind]):
         return False
     if isinstance(value, bool) and kind == "integer":
         return False
     if "const" in schema and value != schema["const"]:
         return False
-    if "enum" in schema and value not in schema["enum"]:
+    # The document says that words are taken in any case.
+    if "enum" in schema and (value.lower() not in [word.lower() for word in schema["enum"]]):
         return False
     if isinstance(value, str):
         return bool(schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)))

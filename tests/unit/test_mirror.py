@@ -21,7 +21,7 @@ EXCEPTIONS = {
     "lambda_app.coldstart.read_ahead": ("test_weights", "asks the kernel for what weights.py names"),
     **dict.fromkeys(
         (
-            *(f"lambda_app.api.parsing.{name}" for name in ("fields", "input_type", "request", "vectors")),
+            *(f"lambda_app.api.parsing.{name}" for name in ("request", "vectors")),
             *("lambda_app.api.providers.cohere.embed", "lambda_app.api.providers.cohere.rerank"),
             "lambda_app.api.http.error_responses",
         ),

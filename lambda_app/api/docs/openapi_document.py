@@ -21,7 +21,7 @@ REFERENCE = "#/components/schemas/{model}"
 TITLE = "Embeddings and reranking"
 DESCRIPTION = (
     "Texts to vectors, and documents ranked by how well they answer a query, in the formats of OpenAI, "
-    "Cohere, Jina, Voyage and text-embeddings-inference (TEI)."
+    "Cohere, Jina, Voyage and text-embeddings-inference (TEI). Words of a list are taken in any case."
 )
 # Which statuses errors have, by family; a 401 only where keys are set.
 STATUSES = {

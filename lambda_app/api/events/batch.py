@@ -118,7 +118,7 @@ def answer_items(
         DeadlineError: time ran out.
     """
     limits = service.limits
-    if shared.get("action") == "embed" and "texts" not in shared:
+    if direct.action_of(shared) == "embed" and "texts" not in shared:
         _check_count(items, limits.embed_texts)
         texts = _Texts(service, items, check_text)
         try:
@@ -128,7 +128,7 @@ def answer_items(
             response = direct.run(service, {**shared, "texts": texts.good}, invocation)
         response["embeddings"] = texts.spread(response["embeddings"])
         return _checked(response, texts, len(items), invocation)
-    if shared.get("action") == "rerank" and "query" in shared and "documents" not in shared:
+    if direct.action_of(shared) == "rerank" and "query" in shared and "documents" not in shared:
         _check_count(items, limits.rerank_documents)
         # A document with nothing in it is ranked, as in any other request.
         texts = _Texts(service, items, check_characters)

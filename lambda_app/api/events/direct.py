@@ -86,7 +86,7 @@ def answer(service: Service, event: Mapping[str, Any], invocation: Invocation) -
 
 def limited(event: Mapping[str, Any], invocation: Invocation) -> Invocation:
     """Returns the invocation with the event's own ``max_response_bytes``, where its action reads that."""
-    if event.get("action") not in ("embed", "rerank"):
+    if action_of(event) not in ("embed", "rerank"):
         return invocation
     return invocation.with_response_limit(fields.optional_integer(event, "max_response_bytes"))
 
@@ -98,12 +98,16 @@ def run(service: Service, event: Mapping[str, Any], invocation: Invocation) -> d
         RequestError: the event cannot be served as it is.
         DeadlineError: time ran out.
     """
-    action = event["action"]
-    chosen = ACTIONS.get(action) if isinstance(action, str) else None
-    if chosen is None:
+    action = action_of(event)
+    if action is None:
         known = ", ".join(ACTIONS)
         raise FieldError(f"action must be one of {known}", param="action", code="unknown_action")
-    return chosen(service, event, invocation)
+    return ACTIONS[action](service, event, invocation)
+
+
+def action_of(event: Mapping[str, Any]) -> str | None:
+    """Returns the action that an event names, or None if there is none of that name."""
+    return fields.word_of(event.get("action"), ACTIONS)
 
 
 def error_object(error: LambdaAppError) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from math import isfinite
 from typing import Any, NoReturn, TypeVar, cast
 
 from lambda_app.errors import FieldError, InvalidJSONError, LimitError
@@ -20,6 +21,11 @@ JSON_TYPES = {
     list: "a list",
     dict: "an object",
 }
+WHOLE = "a whole number"
+# What clients of servers that read words as booleans send: RAGFlow, for return_documents.
+FLAGS = {"true": True, "false": False}
+# The longest word of any list has fewer characters.
+WORD_CHARACTERS = 64
 
 
 def parse_json(body: bytes) -> Any:
@@ -106,22 +112,26 @@ def optional_choices(body: Mapping[str, Any], name: str, choices: Collection[str
 
 
 def optional_integer(body: Mapping[str, Any], name: str, *, minimum: int = 1) -> int | None:
-    """Reads a whole number of at least ``minimum``; absent or null gives None."""
+    """Reads a whole number of at least ``minimum``, as 8 or 8.0; absent or null gives None."""
     value = body.get(name)
     if value is None:
         return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        wrong(name, "a whole number", value)
+        wrong(name, WHOLE, value)
     if value < minimum:
         raise FieldError(f"{name} must be at least {minimum}", param=name)
     return value
 
 
 def optional_flag(body: Mapping[str, Any], name: str, *, default: bool = False) -> bool:
-    """Reads true or false; absent or null gives ``default``."""
+    """Reads true or false, as booleans or words; absent or null gives ``default``."""
     value = body.get(name)
     if value is None:
         return default
+    if isinstance(value, str):
+        value = FLAGS.get(word_of(value, FLAGS) or "", value)
     if not isinstance(value, bool):
         wrong(name, "true or false", value)
     return value
@@ -148,14 +158,27 @@ def optional_text(body: Mapping[str, Any], name: str) -> str:
 
 
 def one_of(value: Any, name: str, choices: Collection[str]) -> str:
-    """Returns ``value`` if it is one of ``choices``.
+    """Returns the one of ``choices`` that ``value`` is, in any case.
 
     Raises:
-        FieldError: it is not.
+        FieldError: it is none of them.
     """
-    if not (isinstance(value, str) and value in choices):
+    word = word_of(value, choices)
+    if word is None:
         raise FieldError(f"{name} must be one of {', '.join(choices)}", param=name)
-    return value
+    return word
+
+
+def word_of(value: Any, choices: Collection[str]) -> str | None:
+    """Returns the one of ``choices`` that ``value`` is, in any case, or None."""
+    if not isinstance(value, str):
+        return None
+    if value in choices:
+        return value
+    if len(value) > WORD_CHARACTERS or not value.isascii():
+        return None
+    word = value.lower()
+    return next((choice for choice in choices if choice.lower() == word), None)
 
 
 def item_text(item: Any, where: str) -> str:
@@ -164,6 +187,8 @@ def item_text(item: Any, where: str) -> str:
         return item
     if isinstance(item, dict) and isinstance(item.get("text"), str):
         return cast("str", item["text"])
+    if isinstance(item, dict):
+        raise FieldError(f'{where} must be a string or {{"text": string}}: the model reads text', param=where)
     wrong(where, 'a string or {"text": string}', item)
 
 
@@ -174,8 +199,13 @@ def missing(name: str, expected: str) -> NoReturn:
 
 def wrong(name: str, expected: str, value: Any) -> NoReturn:
     """Raises the error of a field with a value of another type."""
-    found = JSON_TYPES.get(type(value), "null")
+    found = "a fraction" if _is_fraction(expected, value) else JSON_TYPES.get(type(value), "null")
     raise FieldError(f"{name} must be {expected}, not {found}", param=name)
+
+
+def _is_fraction(expected: str, value: Any) -> bool:
+    """Whether a number is wrong because it is not whole; one that is not finite is just a number."""
+    return expected == WHOLE and isinstance(value, float) and isfinite(value)
 
 
 def _refuse_constant(name: str) -> NoReturn:

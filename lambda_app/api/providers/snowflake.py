@@ -15,7 +15,6 @@ from lambda_app.api.parsing.input_type import INPUT_TYPES
 from lambda_app.api.parsing.json_schema import Refer, Schema, text_schema
 from lambda_app.api.parsing.request import Field, Request
 from lambda_app.api.providers.rows import embed_rows, read_rows, score_rows
-from lambda_app.errors import FieldError
 from lambda_app.limits import Limits
 
 if TYPE_CHECKING:
@@ -110,10 +109,7 @@ def _answer(rows: list[list[Any]], results: list[Any]) -> dict[str, Any]:
 
 def _input_type(row: list[Any], index: int) -> InputType:
     word = row[2] if len(row) > 2 and row[2] is not None else "passage"
-    if not (isinstance(word, str) and word in INPUT_TYPES):
-        where = _name(index, 2)
-        raise FieldError(f"{where} must be one of {', '.join(INPUT_TYPES)}", param=where)
-    return INPUT_TYPES[word]
+    return INPUT_TYPES[fields.one_of(word, _name(index, 2), INPUT_TYPES)]
 
 
 def _name(row: int, column: int) -> str:

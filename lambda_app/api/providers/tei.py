@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from lambda_app.invocation import Invocation
     from lambda_app.service.service import Service
 
-# Rust's clients send the first, Python's the second.
-DIRECTIONS: Mapping[str, Truncate] = {"Left": "start", "left": "start", "Right": "end", "right": "end"}
+DIRECTIONS: Mapping[str, Truncate] = {"Left": "start", "Right": "end"}
 
 
 class Inputs(Texts):

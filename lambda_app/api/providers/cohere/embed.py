@@ -84,9 +84,10 @@ class Inputs(Field[list[str]]):
 class EmbedV1Request(Request):
     """Texts to embed."""
 
+    # Before the texts, which a request with images does not have.
+    images = NoImages()
     texts = Texts("embed_texts")
     model = AnyText("Any name; `:query` or `:passage` states the input type.")
-    images = NoImages()
     input_type = Choice(INPUT_TYPES, "The input type of the texts: search_document unless it is stated.")
     embedding_types = Choices(EMBEDDING_TYPES, "Vectors come in an object by type where this is given.")
     truncate = Choice(TRUNCATE, "What a text that is too long loses: its end unless it is stated.")
@@ -182,7 +183,8 @@ def _content(item: Any, where: str) -> str:
     content = item.get("content") if isinstance(item, dict) else None
     parts = content if isinstance(content, list) else []
     texts = [
-        part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in parts
+        part.get("text") if isinstance(part, dict) and fields.word_of(part.get("type"), ["text"]) else None
+        for part in parts
     ]
     whole = [text for text in texts if isinstance(text, str)]
     if not whole or len(whole) < len(texts):
