@@ -16,7 +16,7 @@ from lambda_app.invocation import Invocation, Result
 from lambda_app.service.service import Service
 
 if TYPE_CHECKING:
-    from lambda_app.api.events.sqs import Sink
+    from lambda_app.api.events.sinks import Sink
     from lambda_app.coldstart.clock import PhaseClock
     from lambda_app.coldstart.logs import JsonLog
     from lambda_app.settings import Settings
@@ -41,14 +41,14 @@ class Dispatcher:
         """Opens nothing but the RESULT_SINK.
 
         Raises:
-            ConfigurationError: RESULT_SINK names no function.
+            ConfigurationError: RESULT_SINK names no sink.
         """
         self._service = service
         self._log = log
         self._http = endpoint.HttpEndpoint(settings, clock)
         self._sink: Sink | None = None
         if settings.result_sink is not None:
-            from lambda_app.api.events.sqs import load_sink
+            from lambda_app.api.events.sinks import load_sink
 
             self._sink = load_sink(settings.result_sink)
         self._cold = True
@@ -94,10 +94,11 @@ class Dispatcher:
         yield EventSource("ping", warm_up.matches, warm_up.answer)
         yield EventSource("direct", direct.matches, direct.answer)
         # Imported by the first event that comes from none of the above.
-        from lambda_app.api.events import batch, redshift, sqs
+        from lambda_app.api.events import batch, redshift, sqs, streams
 
         yield EventSource("redshift", redshift.matches, redshift.answer)
         yield EventSource("queue", sqs.matches, partial(sqs.answer, self._sink), is_read=False)
+        yield EventSource("stream", streams.matches, partial(streams.answer, self._sink), is_read=False)
         yield EventSource("batch", batch.matches, batch.answer)
         from lambda_app.api.events import unserved
 

@@ -7,6 +7,8 @@ or a key.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class LambdaAppError(Exception):
     """Base of the tree. ``code`` is stable and machine-readable; ``param`` names the offending field."""
@@ -153,6 +155,17 @@ class StorageError(LambdaAppError):
     """S3 or S3 Vectors did not answer, also when asked again."""
 
     code = "storage_failed"
+
+
+class NotStoredError(LambdaAppError):
+    """Raised by a sink that stored some results and not others: ``places`` are those of the others."""
+
+    code = "result_not_stored"
+
+    def __init__(self, message: str, places: Sequence[int]) -> None:
+        """Takes a message for the log, and places in the list of results."""
+        super().__init__(message)
+        self.places = places
 
 
 class ConfigurationError(LambdaAppError):

@@ -22,8 +22,9 @@ SNAP_START = "snap-start"
 MEGABYTES_PER_VCPU = 1_769
 # Beside the package: /var/task/models in the image, models/ in a clone.
 DEFAULT_MODEL_DIR = Path(__file__).resolve().parent.parent / "models"
-# The RESULT_SINK that throws the results of SQS messages away.
+# The RESULT_SINK that throws results away, and the beginnings of those that are ready.
 DISCARD = "discard"
+READY_SINKS = ("s3://", "s3vectors://")
 # The SHA-256 of no characters and of a line's end, as printf and echo give them to sha256sum where a variable
 # is not set. The first would open the function to a request without a key.
 HASHES_OF_NOTHING = frozenset(
@@ -32,8 +33,6 @@ HASHES_OF_NOTHING = frozenset(
         "01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b",
     }
 )
-# The ports that browsers leave out of an origin.
-OWN_PORTS = {"http": "80", "https": "443"}
 DEFAULT_METRICS_NAMESPACE = "LambdaEmbedRerank"
 
 
@@ -42,8 +41,9 @@ class Settings(NamedTuple):
 
     ``models`` is None when the bundle decides. ``memory_mb`` and ``function_name`` are None outside Lambda.
     ``api_keys`` are SHA-256 hashes in hexadecimal, empty where HTTP needs no key. ``result_sink`` is
-    ``module:function`` or :data:`DISCARD`. ``bundle_url``, ``result_sink`` and ``metrics_namespace`` are
-    None when they are not set. ``start_reader`` is the process that the image's launcher left reading ahead.
+    ``module:function``, :data:`DISCARD` or the address of a ready one. ``bundle_url``, ``result_sink`` and
+    ``metrics_namespace`` are None when they are not set. ``start_reader`` is the process that the image's
+    launcher left reading ahead.
     """
 
     model_dir: Path
@@ -166,7 +166,9 @@ def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
     value = environ.get("CORS_ALLOW_ORIGINS", "")
     origins = tuple(part.strip() for part in value.split(",") if part.strip())
     for origin in origins:
-        if origin != "*" and not _is_origin(origin):
+        from lambda_app.origins import is_origin
+
+        if origin != "*" and not is_origin(origin):
             raise ConfigurationError(
                 "CORS_ALLOW_ORIGINS must be * or a comma-separated list of origins as browsers send them, "
                 "as in https://example.com: in lower case, without a wildcard, a path, a slash at the end "
@@ -176,35 +178,34 @@ def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
     return origins
 
 
-def _is_origin(origin: str) -> bool:
-    """Whether a browser can send an origin: what is written otherwise would match nothing."""
-    scheme, _, place = origin.partition("://")
-    # An address of IPv6 has colons of its own, in brackets.
-    address, bracket, rest = place.rpartition("]")
-    host, colon, port = rest.partition(":")
-    if bracket:
-        well_formed = address.startswith("[") and not host and set(address[1:]) <= set("0123456789abcdef:")
-    else:
-        well_formed = bool(host) and set(host) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-_")
-    if colon and not (port.isascii() and port.isdigit() and len(port) <= 5):
-        return False
-    own_port = OWN_PORTS.get(scheme)
-    return well_formed and own_port is not None and port != own_port
-
-
 def _result_sink(environ: Mapping[str, str]) -> str | None:
     value = environ.get("RESULT_SINK")
     if not value:
         return None
     if value == DISCARD:
         return value
+    if value.startswith(READY_SINKS):
+        return _ready_sink(value)
     module, colon, function = value.partition(":")
     if not (colon and function.isidentifier() and all(part.isidentifier() for part in module.split("."))):
         raise ConfigurationError(
-            f"RESULT_SINK must be module:function, such as my_package.results:store, or {DISCARD}",
+            "RESULT_SINK must be module:function, such as my_package.results:store, s3://bucket/prefix, "
+            f"s3vectors://bucket/index or {DISCARD}",
             param="RESULT_SINK",
         )
     return value
+
+
+def _ready_sink(value: str) -> str:
+    scheme, _, rest = value.partition("://")
+    bucket, _, key = rest.partition("/")
+    if not bucket or (scheme == "s3vectors" and (not key or "/" in key)):
+        raise ConfigurationError(
+            "RESULT_SINK must name a bucket, and of S3 Vectors an index: s3://bucket/prefix or "
+            "s3vectors://bucket/index",
+            param="RESULT_SINK",
+        )
+    return value.rstrip("/")
 
 
 def _bundle_url(environ: Mapping[str, str]) -> str | None:

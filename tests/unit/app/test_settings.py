@@ -98,6 +98,11 @@ def test_configured_threads_win() -> None:
         ("RESULT_SINK", "store"),
         ("RESULT_SINK", "a-b:store"),
         ("RESULT_SINK", "a:b.c"),
+        ("RESULT_SINK", "s3://"),
+        ("RESULT_SINK", "s3:///secret"),
+        ("RESULT_SINK", "s3vectors://secret"),
+        ("RESULT_SINK", "s3vectors://secret/"),
+        ("RESULT_SINK", "s3vectors://secret/a/b"),
     ],
 )
 def test_values_that_cannot_be_used_name_the_variable(name: str, value: str) -> None:

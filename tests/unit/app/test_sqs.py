@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambda_app.api.events import sqs
+from lambda_app.api.events import sinks
 from lambda_app.errors import ConfigurationError
 from scripts.paths import ROOT
 from tests.support.fakes import Context, FakeEmbedder, fake_dispatcher
@@ -210,7 +210,7 @@ def test_results_go_to_the_sink_in_portions(store: Store, monkeypatch: pytest.Mo
     assert failures(with_sink()({"Records": records}, Context())) == []
     assert [len(results) for results in store.calls] == [100, 100, 50]
     store.calls.clear()
-    monkeypatch.setattr(sqs, "PORTION_BYTES", 1)
+    monkeypatch.setattr(sinks, "PORTION_BYTES", 1)
     assert failures(with_sink()({"Records": records[:3]}, Context())) == []
     assert [len(results) for results in store.calls] == [1, 1, 1]
 
@@ -218,7 +218,7 @@ def test_results_go_to_the_sink_in_portions(store: Store, monkeypatch: pytest.Mo
 def test_only_the_portion_that_the_sink_did_not_take_comes_back(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqs, "PORTION_MESSAGES", 2)
+    monkeypatch.setattr(sinks, "PORTION_MESSAGES", 2)
     taken: list[str] = []
 
     def sink(results: list[dict[str, Any]]) -> None:
@@ -240,7 +240,7 @@ def test_only_the_portion_that_the_sink_did_not_take_comes_back(
 def test_a_slow_sink_leaves_what_it_has_no_time_for(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sqs, "PORTION_MESSAGES", 1)
+    monkeypatch.setattr(sinks, "PORTION_MESSAGES", 1)
     monkeypatch.setattr(sys.modules["a_users_module"], "store", lambda results: time.sleep(0.1))
     started = time.monotonic()
     records = [good(str(number)) for number in range(1_000)]
