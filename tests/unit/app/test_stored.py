@@ -11,15 +11,22 @@ import pytest
 from lambda_app.api.events import stored
 from lambda_app.api.events.sinks import load_sink
 from lambda_app.errors import ConfigurationError, NotStoredError
+from scripts.dev.local_s3 import s3_server
 from tests.support.bulk_storage import OUT, Storage, storage
 from tests.support.fakes import DIMENSIONS, Context, fake_dispatcher
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
+@pytest.fixture(scope="module")
+def s3_address() -> Iterator[str]:
+    with s3_server() as address:
+        yield address
+
+
 @pytest.fixture
-def store() -> Iterator[Storage]:
-    with storage() as opened:
+def store(s3_address: str) -> Iterator[Storage]:
+    with storage(s3_address) as opened:
         yield opened
 
 
@@ -116,7 +123,7 @@ def test_objects_that_failed_are_those_that_are_named(
     store: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sink = load_sink(f"s3://{OUT}/r")
-    results = [{"message_id": name, "answer": {}} for name in ("a", "bad", "c")]
+    results: list[dict[str, Any]] = [{"message_id": name, "answer": {}} for name in ("a", "bad", "c")]
     from lambda_app.bulk import aws
     from lambda_app.errors import StorageError
 
