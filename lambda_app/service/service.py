@@ -149,6 +149,12 @@ class Service:
         invocation.usage.add(len(texts), count)
         return found
 
+    @property
+    def has_prompts(self) -> bool:
+        """Whether the embedding model reads a prompt before a text of some input type."""
+        model = self.registry.bundle.embedding
+        return model is not None and any(model.prompts.values())
+
     def models(self) -> list[ModelInfo]:
         """Returns the models that this function serves, embedding first."""
         registry = self.registry

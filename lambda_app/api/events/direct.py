@@ -11,7 +11,7 @@ from typing import Any
 
 from lambda_app.api.parsing import fields
 from lambda_app.api.parsing.choices import Choice
-from lambda_app.api.parsing.input_type import INPUT_TYPES
+from lambda_app.api.parsing.input_type import INPUT_TYPES, agreed, of_model_name
 from lambda_app.api.parsing.request import AnyText, Flag, Integer, Request, Text, Texts
 from lambda_app.api.parsing.vectors import ENCODINGS, encode_vectors
 from lambda_app.api.response_size import check_size
@@ -34,7 +34,7 @@ class ModelEvent(Request):
 
     refuses_unknown = True
 
-    model = AnyText("Accepted and ignored: the response names the real model.")
+    model = AnyText("Any name: the response names the real model.")
     max_response_bytes = Integer("The size of the largest response that the caller can read.")
 
 
@@ -43,6 +43,7 @@ class EmbedEvent(ModelEvent):
 
     action = Action("embed")
     texts = Texts("embed_texts", "One text or a list of texts.")
+    model = AnyText("Any name. One that ends in `:query`, `:passage` or `:none` states the input type.")
     input_type = Choice(INPUT_TYPES, "Selects the prompt: passage unless it is stated.")
     encoding = Choice(ENCODINGS, "How vectors are written: float unless it is stated.")
     dimensions = Integer("Fewer than the model has, where it was trained for that.")
@@ -126,7 +127,13 @@ def _embed(service: Service, event: Mapping[str, Any], invocation: Invocation) -
     result = service.embed(
         EmbedRequest(
             texts=request.texts,
-            input_type=request.input_type or "passage",
+            input_type=agreed(
+                {
+                    "input_type": request.input_type,
+                    "model": of_model_name(request.model, has_prompts=service.has_prompts),
+                },
+                default="passage",
+            ),
             encodings=(encoding,),
             dimensions=request.dimensions,
         ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from lambda_app.api.parsing import fields
 from lambda_app.errors import FieldError
 
 if TYPE_CHECKING:
@@ -21,15 +22,38 @@ INPUT_TYPES: Mapping[str, InputType] = {
     "document": "passage",
     "none": "none",
 }
+# Words after the colon of an ordinary name, as Ollama, OpenRouter and registries of images write it. Ends
+# that are no word, as in titan-embed-text-v2:0 or bge-m3:567m, belong to the name too.
+TAGS = frozenset({"base", "default", "free", "large", "latest", "main", "master", "small", "stable"})
 
 
-def of_model_name(name: str) -> InputType | None:
+def of_model_name(name: str, *, has_prompts: bool) -> InputType | None:
     """Returns the input type at the end of a model's name, as in ``e5-base-v2:query``, or None.
 
-    The rest of the name is not looked at: the response names the real model.
+    The rest of the name is not looked at: the response names the real model. Where the model has prompts, a
+    misspelt input type would silently give other vectors.
+
+    Raises:
+        FieldError: the name ends in a word that is no input type.
     """
-    _, colon, word = name.rpartition(":")
-    return INPUT_TYPES.get(word) if colon else None
+    _, colon, end = name.rpartition(":")
+    word = fields.word_of(end, INPUT_TYPES)
+    if word is not None and colon:
+        return INPUT_TYPES[word]
+    if colon and has_prompts and _is_misspelt(end.lower()):
+        raise FieldError(
+            f"model ends in a word that is no input type: after the colon write {', '.join(INPUT_TYPES)}, or "
+            "leave both out",
+            param="model",
+        )
+    return None
+
+
+def _is_misspelt(end: str) -> bool:
+    """Whether the end of a name is an input type that is misspelt, and not a version or a tag."""
+    if any(word in end for word in ("query", "passage", "document")):
+        return True
+    return end.replace("_", "").isalpha() and end not in TAGS
 
 
 def agreed(stated: Mapping[str, InputType | None], default: InputType) -> InputType:

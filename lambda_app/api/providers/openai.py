@@ -103,7 +103,7 @@ def embeddings(service: Service, body: Any, invocation: Invocation) -> tuple[dic
                 {
                     "input_type": request.input_type,
                     "task": request.task,
-                    "model": input_type.of_model_name(request.model),
+                    "model": input_type.of_model_name(request.model, has_prompts=service.has_prompts),
                 },
                 # Most texts that reach a function are documents on their way into an index.
                 default="passage",

@@ -114,7 +114,7 @@ def embed_v1(service: Service, body: Any, invocation: Invocation) -> tuple[dict[
     """
     request = EmbedV1Request(body, service.limits, invocation)
     types = request.embedding_types
-    result = service.embed(_embed_request(request, request.texts, "texts"), invocation)
+    result = service.embed(_embed_request(service, request, request.texts, "texts"), invocation)
     by_type = _by_type(result, types or ["float"])
     response = {
         "response_type": "embeddings_by_type" if types else "embeddings_floats",
@@ -141,7 +141,7 @@ def embed_v2(service: Service, body: Any, invocation: Invocation) -> tuple[dict[
     if not has_texts and not has_inputs:
         fields.missing("texts", "a list of strings")
     texts, field = (request.texts, "texts") if has_texts else (request.inputs, "inputs")
-    embed_request = _embed_request(request, texts, field)._replace(
+    embed_request = _embed_request(service, request, texts, field)._replace(
         dimensions=request.output_dimension,
         dimensions_field="output_dimension",
         max_tokens=request.max_tokens,
@@ -157,11 +157,16 @@ def embed_v2(service: Service, body: Any, invocation: Invocation) -> tuple[dict[
     return response, result.fingerprint
 
 
-def _embed_request(request: EmbedV1Request, texts: Sequence[str], field: str) -> EmbedRequest:
+def _embed_request(
+    service: Service, request: EmbedV1Request, texts: Sequence[str], field: str
+) -> EmbedRequest:
     return EmbedRequest(
         texts=texts,
         input_type=input_type.agreed(
-            {"input_type": request.input_type, "model": input_type.of_model_name(request.model)},
+            {
+                "input_type": request.input_type,
+                "model": input_type.of_model_name(request.model, has_prompts=service.has_prompts),
+            },
             default="passage",
         ),
         encodings=request.embedding_types or ("float",),
