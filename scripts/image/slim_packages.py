@@ -8,6 +8,7 @@ run every event without any of it.
 from __future__ import annotations
 
 import importlib.metadata
+import struct
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
@@ -47,6 +48,8 @@ PATTERNS = {
     "numpy/fft": "Fourier transforms",
     "numpy/testing": "for tests",
     "numpy/_core/include": "headers",
+    "numpy/_core/_*_tests.*.so": "for tests",
+    "numpy/_core/_simd.*.so": "for tests of vector instructions",
     "numpy/_core/lib": "a library for extensions",
     "fastapi_offline/static/redoc*": "another viewer of the API's description",
     "fastapi_offline/static/favicon.png": "FastAPI's icon",
@@ -94,6 +97,7 @@ def slim(site_packages: Path) -> dict[str, int]:
     if services.is_dir():
         unused = [one for one in services.iterdir() if one.is_dir() and one.name not in BOTOCORE_SERVICES]
         removed[BOTOCORE_DATA] = sum(remove(path) for path in unused)
+    removed["*.so"] = sum(map(drop_symbols, sorted(site_packages.rglob("*.so*"))))
     for directory in sorted(site_packages.rglob("*"), reverse=True):
         if directory.is_dir() and not directory.is_symlink() and not any(directory.iterdir()):
             directory.rmdir()
@@ -122,6 +126,34 @@ def remove(path: Path) -> int:
     return sum(remove(child) for child in children(path))
 
 
+def drop_symbols(library: Path) -> int:
+    """Cuts off a shared library what lies behind all that is loaded; returns the bytes.
+
+    Those are symbols for debuggers and linkers, and the table that says where they are. Other files stay.
+    """
+    with library.open("r+b") as stream:
+        header = stream.read(64)
+        if len(header) < 64 or header[:6] != b"\x7fELF\x02\x01":  # 64 bits, little-endian
+            return 0
+        (table,) = struct.unpack_from("<Q", header, 32)
+        entry, count = struct.unpack_from("<HH", header, 54)
+        end = table + entry * count
+        for index in range(count):
+            stream.seek(table + entry * index)
+            _, _, offset, _, _, size = struct.unpack("<IIQQQQ", stream.read(40))
+            end = max(end, offset + size)
+        whole = stream.seek(0, 2)
+        if end >= whole:
+            return 0
+        stream.truncate(end)
+        # No section headers: their place, their number, and which of them names the others.
+        stream.seek(40)
+        stream.write(bytes(8))
+        stream.seek(60)
+        stream.write(bytes(4))
+        return whole - end
+
+
 def children(path: Path) -> Iterator[Path]:
     """Returns a directory's entries; nothing where an earlier pattern removed it."""
     return iter(sorted(path.iterdir()) if path.is_dir() else ())
@@ -137,7 +169,12 @@ def main() -> int:
     except UnmatchedError as error:
         print(error, file=sys.stderr)
         return 1
-    reasons = {**DISTRIBUTIONS, **PATTERNS, BOTOCORE_DATA: "other services' descriptions"}
+    reasons = {
+        **DISTRIBUTIONS,
+        **PATTERNS,
+        BOTOCORE_DATA: "other services' descriptions",
+        "*.so": "symbols for debuggers and linkers",
+    }
     for name, size in sorted(removed.items(), key=lambda item: -item[1]):
         print(f"removed {size:>11,} bytes  {name}  ({reasons[name]})")
     print(f"removed {sum(removed.values()):>11,} bytes")

@@ -264,3 +264,35 @@ def test_the_images_benchmark_tells_what_it_measured() -> None:
     text = summary([row], Touched(600_000_000, 200_000_000, 250 << 20, {"usr": 5_000_000}))
     assert re.search(r"INT8, in the image +- +12 +516 MB +0\.90 +1\.10 +300 MB +600 MB +0\.50", text)
     assert "500 chunks of 512 KiB: 262 MB of 600 MB (44%); 200 MB of pages were read" in text
+
+
+# What a library carries behind what is loaded
+
+
+def test_a_library_without_its_symbols_loads_and_works(tmp_path: Path) -> None:
+    import marisa_trie
+
+    whole = Path(marisa_trie.__file__)
+    library = tmp_path / whole.name
+    shutil.copyfile(whole, library)
+    cut = slim_packages.drop_symbols(library)
+    assert cut > 0
+    assert library.stat().st_size == whole.stat().st_size - cut
+    assert slim_packages.drop_symbols(library) == 0
+    script = "import marisa_trie; print(marisa_trie.__file__, marisa_trie.Trie(['a', 'ab']).prefixes('abc'))"
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.split(maxsplit=1) == [str(library), "['a', 'ab']\n"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x7fELF", b"\x7fELF\x01\x01" + bytes(100), b"text" * 100])
+def test_what_is_no_library_of_64_bits_stays(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "library.so"
+    path.write_bytes(content)
+    assert slim_packages.drop_symbols(path) == 0
+    assert path.read_bytes() == content

@@ -16,7 +16,6 @@ from lambda_app.bundle import Bundle
 from lambda_app.coldstart import start_list
 from lambda_app.coldstart.clock import PhaseClock, process_reads
 from lambda_app.start import start
-from scripts.image import record_start
 from scripts.paths import ROOT
 from tests.support.fakes import Context
 
@@ -64,18 +63,6 @@ def test_reads_are_counted() -> None:
     found = process_reads()
     assert found["major_faults"] >= 0
     assert found["read_bytes"] >= 0
-
-
-def test_pages_become_ranges_in_the_order_of_first_use() -> None:
-    looks = [[("/b", 7), ("/b", 5), ("/a", 0)], [("/b", 6), ("/a", 100)]]
-    assert record_start.ranges(looks) == [
-        ("/b", 5 * 4096, 3 * 4096),
-        ("/a", 0, 4096),
-        ("/b", 6 * 4096, 4096),
-        ("/a", 100 * 4096, 4096),
-    ]
-    assert record_start.coverage([("/b", 5 * 4096, 4096)], looks) == pytest.approx(1 / 5)
-    assert record_start.coverage([], []) == 0.0
 
 
 @pytest.fixture(scope="module")
