@@ -135,9 +135,9 @@ def drop_symbols(library: Path) -> int:
         header = stream.read(64)
         if len(header) < 64 or header[:6] != b"\x7fELF\x02\x01":  # 64 bits, little-endian
             return 0
-        (table,) = struct.unpack_from("<Q", header, 32)
+        table: int = struct.unpack_from("<Q", header, 32)[0]
         entry, count = struct.unpack_from("<HH", header, 54)
-        end = table + entry * count
+        end: int = table + entry * count
         for index in range(count):
             stream.seek(table + entry * index)
             _, _, offset, _, _, size = struct.unpack("<IIQQQQ", stream.read(40))
