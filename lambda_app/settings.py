@@ -17,6 +17,7 @@ LOG_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 # Values of AWS_LAMBDA_INITIALIZATION_TYPE under which init happens ahead of traffic.
 PROVISIONED = "provisioned-concurrency"
 SNAP_START = "snap-start"
+MANAGED = "lambda-managed-instances"
 # Lambda gives one full vCPU at this much memory, and a share in proportion below and above.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 MEGABYTES_PER_VCPU = 1_769
@@ -40,6 +41,7 @@ class Settings(NamedTuple):
     """The settings, read once in init.
 
     ``models`` is None when the bundle decides. ``memory_mb`` and ``function_name`` are None outside Lambda.
+    ``processes`` of this function serve in one environment, each with settings of its own.
     ``api_keys`` are SHA-256 hashes in hexadecimal, empty where HTTP needs no key. ``result_sink`` is
     ``module:function``, :data:`DISCARD` or the address of a ready one. ``bundle_url``, ``result_sink`` and
     ``metrics_namespace`` are None when they are not set. ``start_reader`` is the process that the image's
@@ -52,6 +54,7 @@ class Settings(NamedTuple):
     models: frozenset[ModelTask] | None
     preload: frozenset[Preloadable]
     threads: int | None
+    processes: int
     memory_mb: int | None
     initialization_type: str
     api_base_path: str
@@ -84,6 +87,7 @@ class Settings(NamedTuple):
             models=cast("frozenset[ModelTask] | None", models or None),
             preload=cast("frozenset[Preloadable]", frozenset(PRELOADABLE) if preload is None else preload),
             threads=_integer(environ, "INFERENCE_THREADS", 1, 64),
+            processes=_integer(environ, "AWS_LAMBDA_MAX_CONCURRENCY", 1, 10_000) or 1,
             memory_mb=_integer(environ, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 1, 1_000_000),
             initialization_type=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
             api_base_path=_base_path(environ),
@@ -105,21 +109,19 @@ class Settings(NamedTuple):
 
     @property
     def eager(self) -> bool:
-        """Returns whether init happens ahead of traffic, so that its length is free.
-
-        That is so with provisioned concurrency and SnapStart.
-        """
-        return self.initialization_type in {PROVISIONED, SNAP_START}
+        """Returns whether init happens ahead of traffic, so that its length is free."""
+        return self.initialization_type in {PROVISIONED, SNAP_START, MANAGED}
 
     def inference_threads(self, cpus: int) -> int:
         """Returns the threads of one inference: as configured, else the vCPUs that the memory size gives.
 
-        Explicit, because onnxruntime's own choice pins threads to cores that Lambda may not grant.
+        Explicit, because onnxruntime's own choice pins threads to cores that Lambda may not grant. Processes
+        that serve beside each other, on Managed Instances, share the CPUs: memory says nothing of them there.
         """
         if self.threads is not None:
             return self.threads
-        if self.memory_mb is None:
-            return max(1, cpus)
+        if self.memory_mb is None or self.processes > 1:
+            return max(1, cpus // self.processes)
         return max(1, min(cpus, -(-self.memory_mb // MEGABYTES_PER_VCPU)))
 
 
@@ -200,11 +202,8 @@ def _ready_sink(value: str) -> str:
     scheme, _, rest = value.partition("://")
     bucket, _, key = rest.partition("/")
     if not bucket or (scheme == "s3vectors" and (not key or "/" in key)):
-        raise ConfigurationError(
-            "RESULT_SINK must name a bucket, and of S3 Vectors an index: s3://bucket/prefix or "
-            "s3vectors://bucket/index",
-            param="RESULT_SINK",
-        )
+        message = "RESULT_SINK must be s3://bucket/prefix or s3vectors://bucket/index"
+        raise ConfigurationError(message, param="RESULT_SINK")
     return value.rstrip("/")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def _start(environ: Mapping[str, str], clock: PhaseClock) -> Dispatcher:
     gc.disable()
     try:
         settings = Settings.from_env(environ)
-        log = JsonLog(settings.log_level)
+        log = JsonLog(settings.log_level, {"process": os.getpid()} if settings.processes > 1 else None)
         if settings.import_pack is not None:
             _install_import_pack(settings.import_pack, log)
         if settings.bundle_url is not None:

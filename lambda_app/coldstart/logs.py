@@ -15,10 +15,11 @@ from lambda_app.settings import LOG_LEVELS
 
 
 class JsonLog:
-    """Writes records at or above ``level``."""
+    """Writes records at or above ``level``; ``common`` fields stand in each of them."""
 
-    def __init__(self, level: int) -> None:
+    def __init__(self, level: int, common: Mapping[str, Any] | None = None) -> None:
         self._level = level
+        self._common = dict(common or {})
 
     def info(self, event: str, **fields: Any) -> None:
         """Writes a line of level INFO, unless the log level is above it."""
@@ -53,12 +54,13 @@ class JsonLog:
             "Metrics": [{"Name": name, "Unit": unit}],
         }
         embedded = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
-        _write_line({"level": "INFO", "event": event, **fields, **dimensions, name: value, "_aws": embedded})
+        record = {"level": "INFO", "event": event, **self._common, **fields, **dimensions, name: value}
+        _write_line({**record, "_aws": embedded})
 
     def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         if LOG_LEVELS[level] < self._level:
             return
-        _write_line({"level": level, "event": event, **fields})
+        _write_line({"level": level, "event": event, **self._common, **fields})
 
 
 def _write_line(record: Mapping[str, Any]) -> None:

@@ -130,13 +130,16 @@ class ModelRegistry:
 
     @property
     def _prepack(self) -> bool | None:
-        # Ahead of traffic the time and memory of repacking are free, and every call is faster for it.
-        return True if self.settings.eager else None
+        # Ahead of traffic the time and memory of repacking are free, and every call is faster for it. Where
+        # processes share the mapped weights, each would repack a copy of its own.
+        fits = self.settings.processes == 1 or self._repack_tokens is not None
+        return True if self.settings.eager and fits else None
 
     @property
     def _repack_tokens(self) -> int | None:
         memory = self.settings.memory_mb
-        return None if memory is not None and memory < REPACK_MEMORY_MB else REPACK_TOKENS
+        enough = memory is None or memory // self.settings.processes >= REPACK_MEMORY_MB
+        return REPACK_TOKENS if enough else None
 
     def _warn(self, event: str, message: str) -> None:
         from lambda_app.coldstart.logs import JsonLog
