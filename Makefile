@@ -14,7 +14,7 @@ UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version $(OLDES
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check lint test-unit test-emulator coverage test-clients invoke serve build verify image image-info scan test-image bench bench-quick bench-image bench-lazy bench-lazy-quick soak lock clean build-venv dev-venv
+.PHONY: help demo test check lint test-unit test-emulator coverage test-clients bulk-demo invoke serve build verify image image-info scan test-image bench bench-quick bench-image bench-lazy bench-lazy-quick soak lock clean build-venv dev-venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ coverage: dev-venv ## the fast tests of the function with the coverage of its li
 
 test-clients: dev-venv ## official clients, unmodified, against the function over HTTP
 	@$(RUN) -m scripts.dev.clients -q
+
+bulk-demo: dev-venv ## 20,000 rows through the state machine of template.yaml on this machine (MiniStack, emulators)
+	@$(RUN) -m scripts.bulk demo
 
 invoke: build-venv ## send one event to the function and print its response (EVENT=events/direct-embed.json)
 	@$(RUN) -m scripts.local.invoke "$(EVENT)"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from lambda_app.bulk import s3
@@ -36,7 +37,8 @@ def run(service: Service, event: Mapping[str, Any], invocation: Invocation) -> d
             "input_format say what they are",
             code="object_not_found",
         )
-    parts = list(_numbered(used, job))
+    found_parts = (part for stored in used for part in parts_of(stored, job))
+    parts = [part._replace(part=f"{number:06d}") for number, part in enumerate(found_parts)]
     _clear(job, {part.part for part in parts} if job.resume else set())
     plan = job.work.below(PLAN)
     s3.write(plan, plan_lines(parts), "application/x-ndjson")
@@ -67,19 +69,18 @@ def part_of_object(stored: s3.StoredObject, job: Job, number: str) -> Part:
     return Part(number, str(stored.place), kind, packed, 0, stored.size, stored.size, stored.etag)
 
 
-def _numbered(found: list[s3.StoredObject], job: Job) -> Iterator[Part]:
-    number = 0
-    for stored in found:
-        if not stored.size:
-            continue
-        whole = part_of_object(stored, job, "")
-        cuts = 1
-        if is_divisible(whole.kind, packed=whole.packed):
-            cuts = -(-stored.size // job.part_bytes)
-        for cut in range(cuts):
-            start, end = stored.size * cut // cuts, stored.size * (cut + 1) // cuts
-            yield whole._replace(part=f"{number:06d}", start=start, end=end)
-            number += 1
+def parts_of(stored: s3.StoredObject, job: Job) -> list[Part]:
+    """Returns the parts of an object, without numbers; an empty one has none.
+
+    Raises:
+        StorageRefusedError: nothing says which format it has.
+    """
+    if not stored.size:
+        return []
+    whole = part_of_object(stored, job, "")
+    cuts = -(-stored.size // job.part_bytes) if is_divisible(whole.kind, packed=whole.packed) else 1
+    places = [stored.size * cut // cuts for cut in range(cuts + 1)]
+    return [whole._replace(start=start, end=end) for start, end in pairwise(places)]
 
 
 def _below(source: Location) -> list[s3.StoredObject]:

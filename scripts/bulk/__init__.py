@@ -1,0 +1,1 @@
+"""Jobs over objects in S3, started and followed from a terminal: ``python -m scripts.bulk``."""
