@@ -22,7 +22,7 @@ from scripts.paths import ROOT
 EVENTS = (
     *("direct-ping", "direct-embed", "direct-rerank", "http-v2-embed", "http-v2-rerank", "rest-v1-embed"),
     *("function-url-embed", "alb-rerank", "step-functions-embed", "step-functions-rerank", "sqs-batch"),
-    *("pipes-sqs", "scheduled", "direct-info", "malformed"),
+    *("lattice-v1-embed", "lattice-v2-rerank", "pipes-sqs", "scheduled", "direct-info", "malformed"),
 )
 QUERY = "Why does my bread not rise?"
 PASSAGES = (

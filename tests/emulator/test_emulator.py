@@ -43,10 +43,12 @@ def assert_scores(results: list[Any], key: str, query: str, documents: list[str]
 # Every file of events/
 
 
-@pytest.mark.parametrize("name", ["http-v2-embed.json", "rest-v1-embed.json", "function-url-embed.json"])
+@pytest.mark.parametrize(
+    "name", ["http-v2-embed.json", "rest-v1-embed.json", "function-url-embed.json", "lattice-v1-embed.json"]
+)
 def test_embedding_over_http(emulator: Emulator, name: str) -> None:
     event = read_event(name)
-    sent = base64.b64decode(event["body"]) if event["isBase64Encoded"] else event["body"]
+    sent = base64.b64decode(event["body"]) if event.get("isBase64Encoded") else event["body"]
     texts = json.loads(sent)["input"]
     texts = [texts] if isinstance(texts, str) else texts
     answer = emulator.invoke(event)
@@ -68,7 +70,7 @@ def test_embedding_over_http(emulator: Emulator, name: str) -> None:
     assert all(isinstance(vector, str) for vector in vectors) == (name == "function-url-embed.json")
 
 
-@pytest.mark.parametrize("name", ["http-v2-rerank.json", "alb-rerank.json"])
+@pytest.mark.parametrize("name", ["http-v2-rerank.json", "alb-rerank.json", "lattice-v2-rerank.json"])
 def test_reranking_over_http(emulator: Emulator, name: str) -> None:
     event = read_event(name)
     sent = json.loads(event["body"])
@@ -80,7 +82,9 @@ def test_reranking_over_http(emulator: Emulator, name: str) -> None:
     tokens = body["usage"]["total_tokens"]
     # What Voyage's readers look at, and what Cohere's do.
     assert body.pop("data") == [
-        {"index": result["index"], "relevance_score": result["relevance_score"]} for result in results
+        {"index": result["index"], "relevance_score": result["relevance_score"]}
+        | ({"document": documents[result["index"]]} if sent.get("return_documents") else {})
+        for result in results
     ]
     assert body.pop("id")
     assert body.pop("meta")["tokens"] == {"input_tokens": tokens}
@@ -93,9 +97,9 @@ def test_reranking_over_http(emulator: Emulator, name: str) -> None:
     top_n = sent.get("top_n", len(documents))
     assert_scores(results, "relevance_score", sent["query"], documents, top_n)
     for result in results:
-        assert result.get("document") == (
-            {"text": documents[result["index"]]} if sent.get("return_documents") else None
-        )
+        given = sent["documents"][result["index"]]
+        whole = {"text": given} if isinstance(given, str) else given
+        assert result.get("document") == (whole if sent.get("return_documents") else None)
 
 
 def test_direct_embed(emulator: Emulator) -> None:

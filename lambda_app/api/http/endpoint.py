@@ -12,6 +12,7 @@ from lambda_app.api.http import gateway
 from lambda_app.api.response_size import check_size
 from lambda_app.coldstart.lazy_modules import lazy_modules
 from lambda_app.invocation import Invocation, Result
+from lambda_app.limits import LAMBDA_RESPONSE_BYTES
 from lambda_app.service.service import Service
 
 if TYPE_CHECKING:
@@ -75,6 +76,12 @@ class HttpEndpoint:
 
     def answer(self, service: Service, event: Mapping[str, Any], invocation: Invocation) -> Result:
         """Answers a gateway event. Errors are responses too: this never raises them."""
+        if gateway.is_lattice(event):
+            from lambda_app.api.http.lattice import STATUS_BYTES, http_event, lattice_response
+
+            invocation = invocation.with_response_limit(LAMBDA_RESPONSE_BYTES - STATUS_BYTES)
+            result = self.answer(service, http_event(event), invocation)
+            return result._replace(response=lattice_response(result.response))
         adapter = self.open(service)
         invocation = invocation.with_timeout(HTTP_SECONDS).with_response_limit(gateway.response_limit(event))
         invocation = invocation._replace(refuses_unknown=self._settings.refuses_unknown_fields)
@@ -106,11 +113,11 @@ class HttpEndpoint:
     def _error_response(
         self, error: Exception, event: Mapping[str, Any], clean: Mapping[str, Any], invocation: Invocation
     ) -> dict[str, Any]:
-        from lambda_app.api.http.error_responses import failure
+        from lambda_app.api.http.error_responses import allow_origin, failure, gateway_response
 
         failed = failure(error, gateway.path(clean), invocation)
         invocation.usage.code = failed.code
         if failed.status == 500:
             invocation.log_fault(error)
-        headers = failed.headers | gateway.allow_origin(clean, self._settings.cors_allow_origins)
-        return gateway.response(event, failed.status, failed.body, headers)
+        headers = failed.headers | allow_origin(clean, self._settings.cors_allow_origins)
+        return gateway_response(event, failed.status, failed.body, headers)

@@ -5,9 +5,11 @@ Imported with the first error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lambda_app.api.http import gateway
 from lambda_app.api.routes import ROUTES, ErrorFormat
 from lambda_app.errors import (
     AuthenticationError,
@@ -106,6 +108,33 @@ def failure(error: Exception, path: str, invocation: Invocation, *, status: int 
     elif status == 504:
         headers["retry-after"] = str(RETRY_AFTER_SECONDS)
     return Failure(status, details.code, write(details), headers)
+
+
+def allow_origin(event: Mapping[str, Any], origins: Collection[str]) -> dict[str, str]:
+    """Returns the headers that let a page of another origin read a response; none if it may not.
+
+    For responses of which the application knows nothing.
+    """
+    if "*" in origins:
+        return {"access-control-allow-origin": "*"}
+    allowed = gateway.header_values(event, "origin") & set(origins)
+    return {"access-control-allow-origin": allowed.pop(), "vary": "Origin"} if len(allowed) == 1 else {}
+
+
+def gateway_response(
+    event: Mapping[str, Any],
+    status: int,
+    content: Mapping[str, Any],
+    headers: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Returns a gateway response with a JSON body, for an event that does not reach the application."""
+    written: dict[str, Any] = {"statusCode": status, "body": json.dumps(content), "isBase64Encoded": False}
+    sent = {"content-type": "application/json", **(headers or {})}
+    if gateway.is_load_balancer(event) and "multiValueHeaders" in event:
+        written["multiValueHeaders"] = {name: [value] for name, value in sent.items()}
+    else:
+        written["headers"] = sent
+    return written
 
 
 def _message(error: Exception, ignored_fields: Sequence[str]) -> str:

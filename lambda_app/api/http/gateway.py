@@ -1,5 +1,7 @@
 """HTTP events of API Gateway (REST and HTTP APIs), Function URLs and load balancers, made safe for Mangum.
 
+VPC Lattice's become those of an HTTP API before (lattice.py).
+
 Mangum reads an event before its own error handling begins, so whatever it cannot read is refused here, with
 a 400, or left out where nothing here reads it.
 """
@@ -8,8 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lambda_app.errors import InvalidJSONError, RequestError
@@ -21,8 +22,23 @@ HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXY
 
 def is_http(event: Any) -> bool:
     """Whether an event comes over HTTP (and not from a queue, a schedule or a pipeline)."""
-    has_context = isinstance(event, dict) and isinstance(event.get("requestContext"), dict)
-    return has_context and _method(event) is not None
+    if not isinstance(event, dict):
+        return False
+    if is_lattice(event):
+        return True
+    return isinstance(event.get("requestContext"), dict) and _method(event) is not None
+
+
+def is_lattice(event: Mapping[str, Any]) -> bool:
+    """Returns whether VPC Lattice sent the event: its method stands beside the context, not in it.
+
+    Version 1 names no version and has no context; version 2 is a "2.0", as that of an HTTP API is.
+    """
+    if not _is_method(event.get("method")):
+        return False
+    context = event.get("requestContext")
+    second = event.get("version") == "2.0" and isinstance(context, dict) and "http" not in context
+    return isinstance(event.get("path" if second else "raw_path"), str)
 
 
 def is_load_balancer(event: Mapping[str, Any]) -> bool:
@@ -102,33 +118,6 @@ def is_preflight(event: Mapping[str, Any]) -> bool:
     return method(event) == "OPTIONS" and all(header_values(event, name) for name in asked)
 
 
-def allow_origin(event: Mapping[str, Any], origins: Collection[str]) -> dict[str, str]:
-    """Returns the headers that let a page of another origin read a response; none if it may not.
-
-    For responses of which the application knows nothing.
-    """
-    if "*" in origins:
-        return {"access-control-allow-origin": "*"}
-    allowed = header_values(event, "origin") & set(origins)
-    return {"access-control-allow-origin": allowed.pop(), "vary": "Origin"} if len(allowed) == 1 else {}
-
-
-def response(
-    event: Mapping[str, Any],
-    status: int,
-    content: Mapping[str, Any],
-    headers: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """Returns a gateway response with a JSON body, for an event that does not reach the application."""
-    written: dict[str, Any] = {"statusCode": status, "body": json.dumps(content), "isBase64Encoded": False}
-    sent = {"content-type": "application/json", **(headers or {})}
-    if is_load_balancer(event) and "multiValueHeaders" in event:
-        written["multiValueHeaders"] = {name: [value] for name, value in sent.items()}
-    else:
-        written["headers"] = sent
-    return written
-
-
 def _is_v2(event: Mapping[str, Any]) -> bool:
     return event.get("version") == "2.0" and not is_load_balancer(event)
 
@@ -139,7 +128,11 @@ def _method(event: Mapping[str, Any]) -> str | None:
         method = http.get("method") if isinstance(http, dict) else None
     else:
         method = event.get("httpMethod")
-    return method if isinstance(method, str) and method.isascii() and method.isalpha() else None
+    return method if _is_method(method) else None
+
+
+def _is_method(value: Any) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isalpha()
 
 
 def _stage(context: Mapping[str, Any]) -> str:

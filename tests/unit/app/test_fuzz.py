@@ -122,7 +122,15 @@ BATCH = (
     | st.lists(DIRECT | MESSAGE, max_size=4)
     | st.fixed_dictionaries({"Records": st.lists(MESSAGE, max_size=4) | JSON_VALUES})
 )
-EVENTS = JSON_VALUES | GATEWAY | HTTP | DIRECT | BATCH
+LATTICE = st.fixed_dictionaries(
+    {"method": METHODS, "raw_path": st.sampled_from(["/health", *PATHS]) | JSON_VALUES},
+    optional={
+        **dict.fromkeys(("headers", "query_string_parameters", "body", "is_base64_encoded"), JSON_VALUES),
+        **dict.fromkeys(("path", "queryStringParameters", "requestContext", "isBase64Encoded"), JSON_VALUES),
+        "version": st.just("2.0") | JSON_VALUES,
+    },
+)
+EVENTS = JSON_VALUES | GATEWAY | LATTICE | HTTP | DIRECT | BATCH
 
 
 @budget
