@@ -36,6 +36,12 @@ class InvalidJSONError(RequestError):
     code = "invalid_json"
 
 
+class UnsupportedEncodingError(RequestError):
+    """The body is encoded in a way that is not read here."""
+
+    code = "unsupported_encoding"
+
+
 class FieldError(RequestError):
     """A field is missing, unknown, of the wrong type or out of range."""
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 # Lambda ends the runtime process when a synchronous response passes this many bytes (6 MiB + 100).
 LAMBDA_RESPONSE_BYTES = 6_291_556
+# Lambda takes no event over this many bytes (6 MiB).
+LAMBDA_REQUEST_BYTES = 6_291_456
 # An Application Load Balancer drops Lambda responses over 1 MB.
 ALB_RESPONSE_BYTES = 1_048_576
 # Padded tokens in one inference batch. Twice as many run no faster, because a layer's activations then leave

@@ -15,6 +15,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
+from scripts.local.chunked import TooLargeError, read_chunked
 from scripts.local.gateway_events import http_event, http_response
 from scripts.local.in_process import Handler, LocalContext, open_handler
 from scripts.local.invocation_api import invocation_response, is_invocation
@@ -85,13 +86,26 @@ class GatewayRequest(BaseHTTPRequestHandler):
     def _read_body(self) -> bytes | None:
         length = self.headers.get("content-length", "0")
         if "transfer-encoding" in self.headers:
-            self._refuse(HTTPStatus.LENGTH_REQUIRED)
-        elif not (length.isascii() and length.isdigit()):
+            return self._read_chunks()
+        if not (length.isascii() and length.isdigit()):
             self._refuse(HTTPStatus.BAD_REQUEST)
         elif len(length) > 9 or int(length) > self.server.max_body_bytes:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         else:
             return self.rfile.read(int(length))
+        return None
+
+    def _read_chunks(self) -> bytes | None:
+        # A length beside the chunks could be read one way here and another way by a proxy in front.
+        if self.headers["transfer-encoding"].strip().lower() != "chunked" or "content-length" in self.headers:
+            self._refuse(HTTPStatus.BAD_REQUEST)
+            return None
+        try:
+            return read_chunked(self.rfile, self.server.max_body_bytes)
+        except TooLargeError:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        except ValueError:
+            self._refuse(HTTPStatus.BAD_REQUEST)
         return None
 
     def _refuse(self, status: HTTPStatus) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import re
@@ -26,6 +27,7 @@ import pytest
 from lambda_app.errors import BundleError
 from scripts.dev import bootstrap, environments
 from scripts.local import embedded_bundle
+from scripts.local.chunked import TooLargeError, read_chunked
 from scripts.local.demo import failed, in_short
 from scripts.local.gateway_events import http_event, http_response
 from scripts.local.rie import Emulator, EmulatorError
@@ -128,7 +130,8 @@ def test_a_handler_that_raises_is_a_500_without_detail() -> None:
         ({"Content-Length": str(MAX_BODY_BYTES + 1)}, 413),
         ({"Content-Length": "9" * 30}, 413),
         ({"Content-Length": "-1"}, 400),
-        ({"Transfer-Encoding": "chunked"}, 411),
+        ({"Transfer-Encoding": "gzip, chunked"}, 400),
+        ({"Transfer-Encoding": "chunked", "Content-Length": "3"}, 400),
     ],
 )
 def test_bodies_are_bounded_before_they_are_read(headers: dict[str, str], status: int) -> None:
@@ -139,6 +142,47 @@ def test_bodies_are_bounded_before_they_are_read(headers: dict[str, str], status
         connection.endheaders()
         assert connection.getresponse().status == status
     assert events == []
+
+
+def test_a_body_in_chunks_is_read() -> None:
+    with gateway(OK) as (connection, events):
+        parts = (part for part in [b'{"input": ', b'["a"]', b"}"])
+        connection.request("POST", "/v1/embeddings", parts, {"content-type": "application/json"})
+        assert connection.getresponse().status == 200
+    assert json.loads(events[0]["body"]) == {"input": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("stream", "body"),
+    [
+        (b"0\r\n\r\n", b""),
+        (b"3\r\nabc\r\n2;name=value\r\nde\r\n0\r\n\r\n", b"abcde"),
+        (b"A\r\n0123456789\r\n000\r\nchecksum: 1\r\n\r\n", b"0123456789"),
+    ],
+)
+def test_chunks_are_put_together(stream: bytes, body: bytes) -> None:
+    rest = io.BytesIO(stream + b"next")
+    assert read_chunked(rest, 10) == body
+    assert rest.read() == b"next"
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        *(b"", b"\r\n", b"x\r\n", b"-1\r\n", b"+3\r\nabc\r\n0\r\n\r\n", b"0x3\r\nabc\r\n0\r\n\r\n"),
+        *(b"3\r\nab", b"3\r\nabc", b"3\r\nabcd\r\n0\r\n\r\n", b"3\r\nabc\r\n", b"0\r\n"),
+        *(b"3" + b" " * 2_000 + b"\r\nabc\r\n0\r\n\r\n", b"0\r\n" + b"a: b\r\n" * 1_000 + b"\r\n"),
+    ],
+)
+def test_malformed_chunks_are_refused(stream: bytes) -> None:
+    with pytest.raises(ValueError, match=r"chunk|line|trailers"):
+        read_chunked(io.BytesIO(stream), 10)
+
+
+@pytest.mark.parametrize("stream", [b"b\r\n0123456789a\r\n0\r\n\r\n", b"1\r\na\r\n" * 11, b"ffffffff\r\n"])
+def test_chunks_are_bounded_together(stream: bytes) -> None:
+    with pytest.raises(TooLargeError):
+        read_chunked(io.BytesIO(stream), 10)
 
 
 def test_a_head_request_has_no_body() -> None:

@@ -29,6 +29,7 @@ STATUSES = {
     401: "No key, or one that is not known.",
     404: "This function was deployed without the model that the request needs.",
     413: "Too many texts, or too long ones, or more than one answer can carry.",
+    415: "The body has a Content-Encoding that is not gzip.",
     500: "The function's own fault: its log has the cause.",
     504: "Time ran out before all was done.",
 }
@@ -36,6 +37,7 @@ TEI_STATUSES = {
     400: "The body is not JSON, or holds no text.",
     401: STATUSES[401],
     413: STATUSES[413],
+    415: STATUSES[415],
     422: "A field is missing, unknown or wrong, or a text cannot be read.",
     424: STATUSES[404],
     500: STATUSES[500],

@@ -23,6 +23,7 @@ from lambda_app.errors import (
     NotFoundError,
     RequestError,
     TextError,
+    UnsupportedEncodingError,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ STATUS: Statuses = (
     (MethodNotAllowedError, 405),
     (ModelUnavailableError, 404),
     (LimitError, 413),
+    (UnsupportedEncodingError, 415),
     (RequestError, 400),
     (DeadlineError, 504),
 )
@@ -46,6 +48,7 @@ TEI_STATUS: Statuses = (
     (MethodNotAllowedError, 405),
     (ModelUnavailableError, 424),
     (LimitError, 413),
+    (UnsupportedEncodingError, 415),
     (EmptyError, 400),
     (InvalidJSONError, 400),
     (TextError, 422),
@@ -105,6 +108,8 @@ def failure(error: Exception, path: str, invocation: Invocation, *, status: int 
     headers = invocation.headers()
     if status == 401:
         headers["www-authenticate"] = "Bearer"
+    elif status == 415:
+        headers["accept-encoding"] = "gzip"
     elif status == 504:
         headers["retry-after"] = str(RETRY_AFTER_SECONDS)
     return Failure(status, details.code, write(details), headers)

@@ -90,6 +90,10 @@ def normalise_body(clean: dict[str, Any]) -> None:
         RequestError: it cannot be decoded.
     """
     clean["body"], clean["isBase64Encoded"] = _body(clean), False
+    if clean["body"] and (encodings := header_values(clean, "content-encoding")):
+        from lambda_app.api.http.content_encoding import decode
+
+        decode(clean, encodings)
 
 
 def method(event: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ JSON_TYPES = {
     list: "a list",
     dict: "an object",
 }
+GZIP_MAGIC = b"\x1f\x8b"
 WHOLE = "a whole number"
 # What clients of servers that read words as booleans send: RAGFlow, for return_documents.
 FLAGS = {"true": True, "false": False}
@@ -39,7 +40,8 @@ def parse_json(body: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise InvalidJSONError(f"the body is not JSON: {error.msg} at character {error.pos}") from None
     except UnicodeDecodeError:
-        raise InvalidJSONError("the body is not UTF-8") from None
+        cure = ": it is gzip, send the header Content-Encoding: gzip" if body[:2] == GZIP_MAGIC else ""
+        raise InvalidJSONError(f"the body is not UTF-8{cure}") from None
     except RecursionError:
         raise InvalidJSONError("the body nests too deeply") from None
     except ValueError:  # a number of more digits than Python converts
