@@ -67,6 +67,7 @@ class Settings(NamedTuple):
     app_routers: tuple[str, ...]
     refuses_unknown_fields: bool
     strips_nul: bool
+    docs_public: bool
     log_level: int
     metrics_namespace: str | None
     function_name: str | None
@@ -102,6 +103,7 @@ class Settings(NamedTuple):
             ),
             refuses_unknown_fields=_is_second(environ, "UNKNOWN_FIELDS", "ignore", "refuse"),
             strips_nul=_is_second(environ, "NUL_CHARACTERS", "refuse", "strip"),
+            docs_public=_is_second(environ, "DOCS_PUBLIC", "false", "true"),
             log_level=_log_level(environ),
             metrics_namespace=environ.get("METRICS_NAMESPACE", DEFAULT_METRICS_NAMESPACE) or None,
             function_name=environ.get("AWS_LAMBDA_FUNCTION_NAME") or None,

@@ -7,6 +7,7 @@ needs them.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 ErrorFormat = Literal["openai", "embeddings", "rerank", "cohere", "tei"]
@@ -145,6 +146,8 @@ ROUTES: tuple[Route, ...] = (
         *("", "docs.schemas.common.Health"),
         *(("Function",), "That the function answers"),
     ),
+    # With the errors of the other route at its path.
+    Route("GET", "/", "docs.swagger", "home", "tei", "", "", (), "Where to look"),
     Route("GET", "/openapi.json", "docs.swagger", "openapi", "openai", "", "", (), "The OpenAPI document"),
     Route("GET", "/docs", "docs.swagger", "docs", "openai", "", "", (), "Swagger UI"),
     Route("GET", "/docs/{name}", "docs.swagger", "asset", "openai", "", "", (), "A file of Swagger UI"),
@@ -154,7 +157,7 @@ PAGES = tuple(route for route in ROUTES if not route.response)
 GETS = tuple(route for route in ROUTES if route.method == "GET" and route.response)
 
 
-def is_route(path: str) -> bool:
-    """Returns whether a route of the table answers at a path."""
-    patterns = (re.sub(r"{\w+}", "[^/]+", re.sub(r"{\w+:path}", ".+", route.path)) for route in ROUTES)
+def is_route(path: str, routes: Sequence[Route] = ROUTES) -> bool:
+    """Returns whether one of the routes answers at a path."""
+    patterns = (re.sub(r"{\w+}", "[^/]+", re.sub(r"{\w+:path}", ".+", route.path)) for route in routes)
     return any(re.fullmatch(pattern, path) for pattern in patterns)

@@ -12,9 +12,18 @@ from typing import Any
 
 from scripts.local.in_process import Handler, LocalContext
 
+# What Lambda takes of a synchronous and of an asynchronous invocation.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+REQUEST_BYTES = 6 * 1024 * 1024
+EVENT_BYTES = 1024 * 1024
 Response = tuple[int, list[tuple[str, str]], bytes]
 _PATH = re.compile(r"/2015-03-31/functions/[^/]+/invocations/?(\?.*)?")
 _JSON = ("content-type", "application/json")
+
+
+def is_too_large(payload: bytes, kind: str = "RequestResponse") -> bool:
+    """Returns whether Lambda refuses a payload for its size."""
+    return len(payload) > (EVENT_BYTES if kind == "Event" else REQUEST_BYTES)
 
 
 def is_invocation(target: str) -> bool:
@@ -30,6 +39,13 @@ def invocation_response(handler: Handler, payload: bytes, kind: str) -> Response
         payload: the event as JSON; empty means ``{}``, as in Lambda.
         kind: ``RequestResponse``; ``Event``, whose response is empty; or ``DryRun``, which calls nothing.
     """
+    if is_too_large(payload, kind):
+        limit = EVENT_BYTES if kind == "Event" else REQUEST_BYTES
+        message = (
+            f"{len(payload)} byte payload is too large for the {kind} invocation type (limit {limit} bytes)"
+        )
+        refusal = json.dumps({"Type": "User", "message": message})
+        return 413, [_JSON, ("x-amzn-errortype", "RequestTooLargeException")], refusal.encode()
     try:
         event = json.loads(payload or b"{}")
     except ValueError:

@@ -18,9 +18,9 @@ from typing import Any
 from scripts.local.chunked import TooLargeError, read_chunked
 from scripts.local.gateway_events import http_event, http_response
 from scripts.local.in_process import Handler, LocalContext, open_handler
-from scripts.local.invocation_api import invocation_response, is_invocation
+from scripts.local.invocation_api import invocation_response, is_invocation, is_too_large
 
-# API Gateway's own bound on a request.
+# API Gateway's own bound on a request; Lambda's on the event that it becomes is smaller.
 MAX_BODY_BYTES = 10 * 1024 * 1024
 # A client that stops in the middle of a request would otherwise hold up everybody else.
 SOCKET_SECONDS = 30.0
@@ -30,6 +30,7 @@ class GatewayServer(HTTPServer):
     """A server with a Lambda handler."""
 
     max_body_bytes = MAX_BODY_BYTES
+    refuses_as_lambda = True
 
     def __init__(self, address: tuple[str, int], handler: Handler) -> None:
         """Listens on an address; ``handler`` is called for each request, one at a time."""
@@ -69,6 +70,9 @@ class GatewayRequest(BaseHTTPRequestHandler):
             self.client_address[0],
             self.headers.get("host", ""),
         )
+        if self.server.refuses_as_lambda and is_too_large(json.dumps(event, ensure_ascii=False).encode()):
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            return
         try:
             response = self.server.lambda_handler(event, LocalContext())
         except Exception:
@@ -133,7 +137,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.local.serve", description=__doc__.split("\n")[0])
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: %(default)s)")
     parser.add_argument(
-        "--max-body-bytes", type=int, default=MAX_BODY_BYTES, help="API Gateway's own is %(default)s"
+        "--max-body-bytes",
+        type=int,
+        help="takes larger bodies than API Gateway and Lambda do, up to this size",
     )
     parser.add_argument("--host", default="127.0.0.1", help="(default: %(default)s)")
     options = parser.parse_args(arguments)
@@ -149,7 +155,8 @@ def main(arguments: list[str] | None = None) -> int:
                 file=sys.stderr,
             )
             return 1
-        server.max_body_bytes = options.max_body_bytes
+        if options.max_body_bytes is not None:
+            server.max_body_bytes, server.refuses_as_lambda = options.max_body_bytes, False
         with server:
             print(f"listening on http://{options.host}:{server.server_port} (Ctrl-C stops)", flush=True)
             server.serve_forever()

@@ -281,6 +281,63 @@ def test_routers_of_the_deployers_own_reach_the_function(routers: str, taken: bo
         assert ",".join(Settings.from_env({"APP_ROUTERS": routers}).app_routers) == routers
 
 
+HTTP_SETTINGS = {
+    "CORS_ALLOW_ORIGINS": "CorsAllowOrigins",
+    "DOCS_PUBLIC": "DocsPublic",
+    "UNKNOWN_FIELDS": "UnknownFields",
+    "API_BASE_PATH": "ApiBasePath",
+}
+SETTINGS = {"MODELS": "Models", "NUL_CHARACTERS": "NulCharacters"}
+
+
+def test_settings_reach_the_functions() -> None:
+    http = RESOURCES["HttpFunction"]["Properties"]["Environment"]["Variables"]
+    both = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    for variables, settings in ((http, HTTP_SETTINGS), (both, SETTINGS)):
+        for variable, parameter in settings.items():
+            assert variables[variable] == {"Ref": parameter}
+
+
+@pytest.mark.parametrize(("variable", "parameter"), [*HTTP_SETTINGS.items(), *SETTINGS.items()])
+def test_the_function_takes_what_the_template_allows(variable: str, parameter: str) -> None:
+    declared = TEMPLATE["Parameters"][parameter]
+    for value in declared.get("AllowedValues", [declared["Default"]]):
+        Settings.from_env({variable: value})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "taken"),
+    [
+        ("CORS_ALLOW_ORIGINS", "*", True),
+        ("CORS_ALLOW_ORIGINS", "https://example.com,http://localhost:3000", True),
+        ("CORS_ALLOW_ORIGINS", "http://[::1]:3000", True),
+        ("CORS_ALLOW_ORIGINS", "https://*.example.com", False),
+        ("CORS_ALLOW_ORIGINS", "https://Example.com", False),
+        ("CORS_ALLOW_ORIGINS", "https://example.com/", False),
+        ("CORS_ALLOW_ORIGINS", "example.com", False),
+        ("API_BASE_PATH", "/search", True),
+        ("API_BASE_PATH", "/team/search", True),
+        ("API_BASE_PATH", "search", False),
+    ],
+)
+def test_the_template_takes_the_settings_that_the_function_takes(
+    variable: str, value: str, taken: bool
+) -> None:
+    pattern = TEMPLATE["Parameters"][HTTP_SETTINGS[variable]]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, value)) == taken
+    if taken:
+        Settings.from_env({variable: value})
+    else:
+        with pytest.raises(ConfigurationError):
+            Settings.from_env({variable: value})
+
+
+def test_the_api_serves_the_bare_address() -> None:
+    for name in ("IamApi", "KeyApi"):
+        paths = RESOURCES[name]["Properties"]["DefinitionBody"]["paths"]
+        assert paths["/"] == paths["/{proxy+}"]
+
+
 def test_the_pipeline_function_has_no_web_layer() -> None:
     preload = RESOURCES["PipelineFunction"]["Properties"]["Environment"]["Variables"]["PRELOAD"]
     assert Settings.from_env({"PRELOAD": preload}).preload == {"embedding", "reranker"}

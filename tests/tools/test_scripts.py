@@ -30,6 +30,7 @@ from scripts.local import embedded_bundle
 from scripts.local.chunked import TooLargeError, read_chunked
 from scripts.local.demo import failed, in_short
 from scripts.local.gateway_events import http_event, http_response
+from scripts.local.invocation_api import EVENT_BYTES, REQUEST_BYTES, invocation_response
 from scripts.local.rie import Emulator, EmulatorError
 from scripts.local.serve import MAX_BODY_BYTES, GatewayServer
 from scripts.paths import ROOT
@@ -183,6 +184,37 @@ def test_malformed_chunks_are_refused(stream: bytes) -> None:
 def test_chunks_are_bounded_together(stream: bytes) -> None:
     with pytest.raises(TooLargeError):
         read_chunked(io.BytesIO(stream), 10)
+
+
+@pytest.mark.parametrize(
+    "body", [b"x" * REQUEST_BYTES, b"\xff" * (REQUEST_BYTES * 3 // 4), b'"' * (REQUEST_BYTES // 2)]
+)
+def test_an_event_that_lambda_refuses_is_refused(body: bytes) -> None:
+    """The limit is on the event: a body of bytes is a third larger in it, and quotes take two bytes."""
+    with gateway(OK) as (connection, events):
+        response, answer = ask(connection, "POST", "/v1/embeddings", body=body)
+        assert (response.status, events) == (413, [])
+        assert json.loads(answer) == {"message": "Request Entity Too Large"}
+    with gateway(OK) as (connection, events):
+        response, _ = ask(connection, "POST", "/v1/embeddings", body=body[: -len(body) // 1000])
+        assert response.status == 200
+        assert len(json.dumps(events[0], ensure_ascii=False).encode()) <= REQUEST_BYTES
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("RequestResponse", REQUEST_BYTES), ("Event", EVENT_BYTES)])
+def test_a_payload_that_lambda_refuses_is_refused(kind: str, limit: int) -> None:
+    events: list[Any] = []
+    payload = b'"' + b"x" * (limit - 2) + b'"'
+
+    def handler(event: Any, context: Any) -> None:
+        events.append(event)
+
+    assert invocation_response(handler, payload, kind)[0] in {200, 202}
+    assert len(events) == 1
+    status, headers, body = invocation_response(handler, payload + b" ", kind)
+    assert (status, len(events)) == (413, 1)
+    assert ("x-amzn-errortype", "RequestTooLargeException") in headers
+    assert f"limit {limit} bytes" in json.loads(body)["message"]
 
 
 def test_a_head_request_has_no_body() -> None:

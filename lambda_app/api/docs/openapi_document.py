@@ -85,6 +85,12 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "/snowflake/embed": {"rows": {"data": [[0, TEXTS[0], "passage"], [1, QUERY, "query"], [2, None, None]]}},
     "/snowflake/rerank": {"rows": {"data": [[0, QUERY, TEXTS[0]], [1, QUERY, TEXTS[1]]]}},
 }
+# The headers that a key may stand in: see api/http/auth.py. Swagger UI's Authorize button reads them.
+SECURITY: Mapping[str, Mapping[str, str]] = {
+    "key": {"type": "http", "scheme": "bearer"},
+    "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "api-key": {"type": "apiKey", "in": "header", "name": "api-key"},
+}
 ERRORS: Mapping[ErrorFormat, type[BaseModel]] = {
     "openai": openai.OpenAIError,
     "embeddings": openai.EmbeddingsError,
@@ -200,11 +206,11 @@ def document(prefix: str = "") -> dict[str, Any]:
         "info": {"title": TITLE, "description": DESCRIPTION, "version": __version__},
         "servers": [{"url": prefix or "/"}],
         # With or without: whether keys are asked for is the deployment's choice.
-        "security": [{}, {"key": []}],
+        "security": [{}, *({name: []} for name in SECURITY)],
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.items())),
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": SECURITY,
         },
     }
 

@@ -1,4 +1,4 @@
-"""``/openapi.json`` and ``/docs``: the API's description, and Swagger UI over it, without a network.
+"""``/``, ``/openapi.json`` and ``/docs``: the API's description, and Swagger UI over it, without a network.
 
 Swagger UI's files come with the package fastapi-offline, which is never imported: only its files are of use.
 """
@@ -6,6 +6,7 @@ Swagger UI's files come with the package fastapi-offline, which is never importe
 from __future__ import annotations
 
 import gzip
+import html
 import json
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -22,11 +23,28 @@ ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css
 CACHE_SECONDS = 3_600
 
 
+HOME = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>{title}</title>
+<h1>{title}</h1>
+<p>All routes, to try in a browser: <a href="{prefix}/docs">{prefix}/docs</a></p>
+<p>The same for programs: <a href="{prefix}/openapi.json">{prefix}/openapi.json</a></p>
+</html>
+"""
+
+
 class Page(NamedTuple):
     """A body that is not JSON of ours, and its headers."""
 
     content: bytes
     headers: dict[str, str]
+
+
+def home(event: Mapping[str, Any], route: str) -> Page:
+    """Says where ``/docs`` is, to whoever opens the bare address."""
+    content = HOME.format(title=TITLE, prefix=html.escape(_prefix(event, route)))
+    return Page(content.encode("utf-8"), {"content-type": "text/html; charset=utf-8"})
 
 
 def openapi(event: Mapping[str, Any], route: str) -> Page:
@@ -40,16 +58,16 @@ def docs(event: Mapping[str, Any], route: str) -> Page:
     path = event["callerPath"]
     # To a browser a slash at the end is one more directory.
     up = "../" * (len(path) - len(path.rstrip("/")))
-    html = get_swagger_ui_html(
+    page = get_swagger_ui_html(
         openapi_url=f"{up}openapi.json",
         title=TITLE,
         swagger_js_url=f"{up}docs/swagger-ui-bundle.js",
         swagger_css_url=f"{up}docs/swagger-ui.css",
         swagger_favicon_url="data:,",
         # Swagger UI would ask a server of its makers whether the document is valid.
-        swagger_ui_parameters={"validatorUrl": None},
+        swagger_ui_parameters={"validatorUrl": None, "persistAuthorization": True},
     )
-    return Page(bytes(html.body), {"content-type": "text/html; charset=utf-8"})
+    return Page(bytes(page.body), {"content-type": "text/html; charset=utf-8"})
 
 
 def asset(event: Mapping[str, Any], route: str, name: str) -> Page:
@@ -76,7 +94,7 @@ def asset(event: Mapping[str, Any], route: str, name: str) -> Page:
 def _prefix(event: Mapping[str, Any], route: str) -> str:
     """What stands in front of the route in the caller's address: a stage's name, or a base path."""
     whole = "".join(f"/{part}" for part in event["callerPath"].split("/") if part)
-    return whole.removesuffix(route) if whole.endswith(route) else ""
+    return whole.removesuffix(route) if whole.endswith(route) or route == "/" else ""
 
 
 def _takes_gzip(event: Mapping[str, Any]) -> bool:

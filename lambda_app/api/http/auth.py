@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lambda_app.api.http import gateway
+from lambda_app.api.routes import PAGES, is_route
 from lambda_app.errors import AuthenticationError
 
 # Load balancers and monitors ask for these, and the response says nothing about the function.
@@ -20,14 +21,19 @@ OPEN_ROUTES = frozenset({("GET", "/health"), ("HEAD", "/health")})
 KEY_HEADERS = ("api-key", "x-api-key")
 
 
-def check_key(event: Mapping[str, Any], hashes: Iterable[str]) -> None:
+def check_key(event: Mapping[str, Any], hashes: Iterable[str], *, docs_public: bool = False) -> None:
     """Checks that a normalised gateway event has a known key, or needs none.
+
+    With ``docs_public`` the pages about the function need none: a browser cannot send one with an address.
 
     Raises:
         AuthenticationError: there is no key, or it is not known. The message does not depend on what is wrong
             with a key, so that it reveals nothing about keys.
     """
-    if (gateway.method(event), gateway.path(event)) in OPEN_ROUTES:
+    method, path = gateway.method(event), gateway.path(event)
+    if (method, path) in OPEN_ROUTES:
+        return
+    if docs_public and method in {"GET", "HEAD"} and is_route(path, PAGES):
         return
     # One that is right is enough: a gateway's own key may stand in another of these headers.
     keys = list(_keys(event))

@@ -108,7 +108,7 @@ class HttpEndpoint:
         if self._settings.api_keys and not preflight:
             from lambda_app.api.http.auth import check_key
 
-            check_key(clean, self._settings.api_keys)
+            check_key(clean, self._settings.api_keys, docs_public=self._settings.docs_public)
 
     def _error_response(
         self, error: Exception, event: Mapping[str, Any], clean: Mapping[str, Any], invocation: Invocation

@@ -25,6 +25,7 @@ OTHER = "k-another"
 HASHES = {"API_KEYS_SHA256": ",".join(hashlib.sha256(key.encode()).hexdigest() for key in (KEY, OTHER))}
 GUARDED = fake_dispatcher({"LOG_LEVEL": "ERROR", **HASHES})
 BODY = {"input": "a"}
+PAGES = {"/", "/docs", "/openapi.json"}
 ROUTES = [
     ("POST", "/v1/embeddings"),
     ("GET", "/v1/embeddings"),
@@ -155,6 +156,23 @@ def test_a_wrong_key_is_not_the_same_as_none(headers: dict[str, str], message: s
     _, _, body = call(http_v2("/v1/embeddings", BODY, headers=headers))
     assert message in body["error"]["message"]
     assert body["error"]["code"] == "invalid_api_key"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/docs/", "/docs/swagger-ui.css", "/openapi.json"])
+def test_pages_need_no_key_where_they_are_public(method: str, path: str) -> None:
+    public = fake_dispatcher({"LOG_LEVEL": "ERROR", "DOCS_PUBLIC": "true", **HASHES})
+    assert public(http_v2(path, method=method), Context())["statusCode"] == 200
+    assert GUARDED(http_v2(path, method=method), Context())["statusCode"] == 401
+    assert public(http_v2(path, json.dumps(BODY), method="POST"), Context())["statusCode"] == 401
+
+
+@pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if route[1] not in PAGES])
+def test_public_pages_open_nothing_else(method: str, path: str) -> None:
+    public = fake_dispatcher({"LOG_LEVEL": "ERROR", "DOCS_PUBLIC": "true", **HASHES})
+    assert public(http_v2(path, json.dumps(BODY), method=method), Context())["statusCode"] == 401
+    for odd in ("/docs/a/b", "/docs/../info", "/docsx", "/openapi.json/x", "/DOCS"):
+        assert public(http_v2(odd), Context())["statusCode"] == 401
 
 
 def test_keys_elsewhere_in_the_request_do_not_count() -> None:

@@ -145,3 +145,13 @@ def test_nuls_are_refused_unless_they_are_to_be_stripped() -> None:
     assert found == [False, False, True]
     with pytest.raises(ConfigurationError, match="NUL_CHARACTERS must be refuse or strip"):
         Settings.from_env({"NUL_CHARACTERS": "keep"})
+
+
+def test_pages_are_public_where_the_setting_says_so() -> None:
+    assert [Settings.from_env({"DOCS_PUBLIC": value}).docs_public for value in ("", "false", "true")] == [
+        False,
+        False,
+        True,
+    ]
+    with pytest.raises(ConfigurationError, match="DOCS_PUBLIC must be false or true"):
+        Settings.from_env({"DOCS_PUBLIC": "1"})

@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 
 import pytest
 
+from lambda_app.api.http.auth import KEY_HEADERS
 from lambda_app.limits import ALB_RESPONSE_BYTES
 from tests.support.fakes import Context, fake_dispatcher, http_v2
 
@@ -35,6 +36,38 @@ def test_the_page_finds_its_files_behind_any_address(slashes: str) -> None:
         "https://id.example/prod/docs/swagger-ui.css",
         "https://id.example/prod/openapi.json",
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "stage", "base", "prefix"),
+    [
+        ("/", "$default", "", ""),
+        ("//", "$default", "", ""),
+        ("/prod", "prod", "", "/prod"),
+        ("/prod/", "prod", "", "/prod"),
+        ("/prod/search", "prod", "/search", "/prod/search"),
+        ('/a"<b>', "$default", '/a"<b>', "/a&quot;&lt;b&gt;"),
+    ],
+)
+def test_the_bare_address_points_to_the_page(path: str, stage: str, base: str, prefix: str) -> None:
+    event = http_v2(path)
+    event["requestContext"]["stage"] = stage
+    answer = fake_dispatcher({"LOG_LEVEL": "ERROR", "API_BASE_PATH": base})(event, Context())
+    assert answer["statusCode"] == 200
+    assert answer["headers"]["content-type"].startswith("text/html")
+    assert re.findall('href="([^"]+)"', answer["body"]) == [f"{prefix}/docs", f"{prefix}/openapi.json"]
+
+
+def test_the_authorize_button_has_a_scheme_for_each_header_of_a_key() -> None:
+    document = json.loads(send("/openapi.json")["body"])
+    schemes = document["components"]["securitySchemes"]
+    assert {scheme.get("name", scheme.get("scheme")) for scheme in schemes.values()} == {
+        "bearer",
+        *KEY_HEADERS,
+    }
+    # Each by itself, or none: whether keys are asked for is the deployment's choice.
+    assert document["security"] == [{}, *({name: []} for name in schemes)]
+    assert '"persistAuthorization": true' in send("/docs")["body"]
 
 
 def test_swagger_ui_comes_from_here() -> None:
