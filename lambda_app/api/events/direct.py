@@ -20,6 +20,9 @@ from lambda_app.invocation import Invocation, Result
 from lambda_app.service.service import Service
 from lambda_app.service.types import EmbedRequest, RerankRequest
 
+# Callers that read the answers of Cohere's API find scores under its name.
+SCORE_FIELDS = {"score": "score", "relevance_score": "relevance_score"}
+
 
 class Action(Choice[str]):
     """The word that chose the request."""
@@ -57,6 +60,7 @@ class RerankEvent(ModelEvent):
     documents = Texts("rerank_documents", "One text or a list of texts.")
     top_n = Integer("How many of the best documents are returned: all unless it is stated.")
     raw_scores = Flag("Returns the model's own scores instead of scores between 0 and 1.")
+    score_field = Choice(SCORE_FIELDS, "What each score is called: score unless it is stated.")
 
 
 class InfoEvent(Request):
@@ -150,6 +154,7 @@ def _embed(service: Service, event: Mapping[str, Any], invocation: Invocation) -
 
 def _rerank(service: Service, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
     request = RerankEvent(event, service.limits, invocation, "the event")
+    name = request.score_field or "score"
     result = service.rerank(
         RerankRequest(
             query=request.query,
@@ -161,7 +166,7 @@ def _rerank(service: Service, event: Mapping[str, Any], invocation: Invocation) 
     )
     return {
         "model": result.model,
-        "results": [{"index": index, "score": score} for index, score in result.results],
+        "results": [{"index": index, name: score} for index, score in result.results],
         "usage": {"tokens": result.tokens},
         "truncated": list(result.truncated),
     }
