@@ -3,6 +3,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 EVENT ?=
+BULK_ROWS ?= 20000
 CONFIG ?= models.toml
 # As pyproject.toml's requires-python.
 PYTHONS := 3.11-3.14
@@ -14,7 +15,7 @@ UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version $(OLDES
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check lint test-unit test-emulator coverage test-clients bulk-demo invoke serve build verify image image-info scan test-image bench bench-quick bench-image bench-lazy bench-lazy-quick soak lock clean build-venv dev-venv
+.PHONY: help demo test check lint test-unit test-emulator coverage test-clients test-bulk bulk-demo invoke serve build verify image image-info scan test-image bench bench-quick bench-image bench-lazy bench-lazy-quick soak lock clean build-venv dev-venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,8 +24,8 @@ demo: build-venv ## embed and rerank real texts under the Lambda Runtime Interfa
 	@$(RUN) -m scripts.local.demo
 
 test: lint ## ruff, mypy and the tests (soak and image aside)
-	@$(RUN) -m pytest -m "not image and not soak and not long"
-	@echo "not run: the tests of the image, which need Docker (make image test-image)"
+	@$(RUN) -m pytest -m "not image and not soak and not long and not bulk"
+	@echo "not run: jobs over S3 (make test-bulk), and the image's tests, which need Docker (make image test-image)"
 
 check: lint test-unit ## ruff, mypy and the fast tests: before each commit
 
@@ -34,16 +35,19 @@ lint: dev-venv ## ruff and mypy alone
 	@$(VENV)/mypy
 
 test-unit: dev-venv ## the fast tests alone
-	@$(RUN) -m pytest -q -m "not image and not soak and not long and not emulator"
+	@$(RUN) -m pytest -q -m "not image and not soak and not long and not emulator and not bulk"
 
 test-emulator: dev-venv ## the tests under the Lambda Runtime Interface Emulator alone
-	@$(RUN) -m pytest -m "emulator and not image and not soak and not long"
+	@$(RUN) -m pytest -m "emulator and not image and not soak and not long and not bulk"
 
 coverage: dev-venv ## the fast tests of the function with the coverage of its lines (the floor is in pyproject.toml)
-	@$(RUN) -m pytest -q tests/unit/app -m "not image and not soak and not long and not emulator" --cov
+	@$(RUN) -m pytest -q tests/unit/app -m "not image and not soak and not long and not emulator and not bulk" --cov
 
 test-clients: dev-venv ## official clients, unmodified, against the function over HTTP
 	@$(RUN) -m scripts.dev.clients -q
+
+test-bulk: dev-venv ## jobs over S3 for real: MiniStack, emulators, killed children (BULK_ROWS=20000)
+	@BULK_ROWS="$(BULK_ROWS)" $(RUN) -m pytest -m bulk
 
 bulk-demo: dev-venv ## 20,000 rows through the state machine of template.yaml on this machine (MiniStack, emulators)
 	@$(RUN) -m scripts.bulk demo

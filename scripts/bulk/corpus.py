@@ -44,13 +44,13 @@ def corpus(rows: int, *, seed: int = 1) -> Corpus:
     for name, share in shares.items():
         count = rows - number if name == "no-line-end.jsonl" else int(rows * share)
         lines: list[str] = []
-        for _ in range(count):
+        for here in range(count):
             text = " ".join(draw.choices(WORDS, k=draw.randint(4, 16)))
             texts[f"row-{number}"] = text
             lines.append(_line(name, f"row-{number}", text))
             number += 1
-            if name == "a.jsonl" and draw.random() < 0.002:
-                lines.append(draw.choice(BAD_LINES))
+            if name == "a.jsonl" and here % max(1, count // 10) == 5:
+                lines.append(BAD_LINES[len(bad.get(name, ())) % len(BAD_LINES)])
                 bad.setdefault(name, []).append(len(lines))
         if name == "c.csv":
             lines.insert(0, "id,text")
