@@ -22,6 +22,10 @@ from tests.support.pages import first_cells
 from tests.support.template import RESOURCES, TEMPLATE, refusals
 
 FUNCTIONS = ("HttpFunction", "PipelineFunction")
+S3_FILES = (
+    "arn:aws:s3files:eu-west-1:123456789012:file-system/fs-0123456789abcdef0"
+    "/access-point/fsap-0123456789abcdef0"
+)
 EFS = "arn:aws:elasticfilesystem:eu-west-1:123456789012:access-point/fsap-0123456789abcdef0"
 NETWORK = {"SubnetIds": "subnet-0a,subnet-0b", "SecurityGroupIds": "sg-0a"}
 HASH = "a" * 64
@@ -157,7 +161,18 @@ def test_functions_may_do_what_is_needed_and_no_more() -> None:
             )
     assert not any("*" in action for action in actions)
     assert {action.partition(":")[0] for action in actions} == {
-        *("logs", "xray", "ec2", "elasticfilesystem", "s3", "sqs", "s3vectors", "lambda", "states"),
+        *(
+            "logs",
+            "xray",
+            "ec2",
+            "elasticfilesystem",
+            "s3files",
+            "s3",
+            "sqs",
+            "s3vectors",
+            "lambda",
+            "states",
+        ),
     }
 
 
@@ -167,7 +182,9 @@ def test_nothing_of_jobs_over_s3_exists_unless_a_bucket_is_named() -> None:
     assert {resource["Condition"] for resource in ours.values()} <= {"WithBulk", "WithBulkOnUpload"}
     # Whatever writes objects or starts executions is among them.
     others = {name: resource for name, resource in RESOURCES.items() if name not in ours}
-    actions = {action for statement in statements(others) for action in listed_actions(statement)}
+    # A ready sink writes too, and exists where ResultSink names one.
+    written = {name: resource for name, resource in others.items() if name != "ResultObjectsPolicy"}
+    actions = {action for statement in statements(written) for action in listed_actions(statement)}
     assert not {"s3:PutObject", "s3:DeleteObject", "states:StartExecution", "lambda:InvokeFunction"} & actions
     assert "Bulk" not in json.dumps(others)
 
@@ -383,3 +400,59 @@ def test_sam_lints_and_keeps_local_images() -> None:
     assert config["validate"]["parameters"]["lint"] is True
     assert config["local_invoke"]["parameters"]["skip_pull_image"] is True
     assert config["deploy"]["parameters"]["capabilities"] == "CAPABILITY_IAM"
+
+
+@pytest.mark.parametrize(
+    ("arn", "taken"),
+    [
+        (EFS, True),
+        (S3_FILES, True),
+        ("", True),
+        ("arn:aws:s3files:eu-west-1:123456789012:file-system/fs-0123456789abcdef0", False),
+        ("arn:aws:s3:::bucket", False),
+        (S3_FILES + "/more", False),
+    ],
+)
+def test_bundles_are_mounted_from_efs_and_s3_files(arn: str, taken: bool) -> None:
+    pattern = TEMPLATE["Parameters"]["EfsAccessPointArn"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, arn)) == taken
+
+
+def test_an_access_point_is_mounted_read_only_whatever_its_kind() -> None:
+    statements = RESOURCES["FunctionPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    text = json.dumps(statements)
+    for service in ("elasticfilesystem", "s3files"):
+        assert f"{service}:ClientMount" in text
+        assert f"{service}:AccessPointArn" in text
+        assert f"{service}:ClientWrite" not in text
+
+
+@pytest.mark.parametrize(
+    ("sink", "taken"),
+    [
+        ("", True),
+        ("discard", True),
+        ("results:store", True),
+        ("s3://bucket", True),
+        ("s3://bucket/a/prefix", True),
+        ("s3vectors://bucket/index", True),
+        ("s3vectors://bucket", False),
+        ("s3vectors://bucket/a/b", False),
+        ("s3://", False),
+        ("s3://bucket/*", False),
+        ("store", False),
+    ],
+)
+def test_the_template_takes_the_sinks_that_the_function_does(sink: str, taken: bool) -> None:
+    pattern = TEMPLATE["Parameters"]["ResultSink"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, sink)) == taken
+    if taken:
+        Settings.from_env({"RESULT_SINK": sink})
+
+
+def test_a_ready_sink_may_write_and_nothing_else() -> None:
+    for name, action in (("ResultObjects", "s3:PutObject"), ("ResultVectors", "s3vectors:PutVectors")):
+        policy = RESOURCES[f"{name}Policy"]
+        assert policy["Condition"] == f"With{name}"
+        (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
+        assert statement["Action"] == action

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 from typing import Any
@@ -154,6 +155,14 @@ def test_vectors_that_do_not_fit_say_what_to_set() -> None:
 
 def test_time_that_ran_out_is_a_status_that_snowflake_tries_again() -> None:
     assert refused("rerank", [[0, "a", "b"]], 504, seconds=0.1)["code"] == "deadline_exceeded"
+
+
+def test_a_compressed_batch_is_unpacked() -> None:
+    rows = [[0, "ab", "query"], [1, None, "query"]]
+    event = http_v2("/snowflake/embed", "", headers={**HEADERS, "content-encoding": "gzip"})
+    content = gzip.compress(json.dumps({"data": rows}).encode())
+    event |= {"body": base64.b64encode(content).decode("ascii"), "isBase64Encoded": True}
+    assert DISPATCHER(event, Context()) == send("embed", rows)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("embed", list), ("rerank", float)])
