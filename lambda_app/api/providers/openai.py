@@ -71,6 +71,7 @@ class EmbeddingsRequest(Request):
     user = AnyText("Accepted and ignored.")
     # Voyage's: https://docs.voyageai.com/reference/embeddings-api.
     input_type = Choice(INPUT_TYPES, "The input type of the texts: passage unless it is stated. Voyage.")
+    prompt_name = Choice(INPUT_TYPES, "As `input_type`. TEI.")
     truncation = Flag("False refuses texts that are too long. Voyage.", default=True)
     output_dimension = Integer("As `dimensions`. Voyage.")
     output_dtype = Choice({name: name for name in DTYPES}, "How numbers are quantized. Voyage.")
@@ -102,6 +103,7 @@ def embeddings(service: Service, body: Any, invocation: Invocation) -> tuple[dic
             input_type=input_type.agreed(
                 {
                     "input_type": request.input_type,
+                    "prompt_name": request.prompt_name,
                     "task": request.task,
                     "model": input_type.of_model_name(request.model, has_prompts=service.has_prompts),
                 },

@@ -176,3 +176,67 @@ def test_names_are_cleaned(name: str, shown: str) -> None:
 
 def test_no_name_is_near_another_word() -> None:
     assert nearest_name("best_of", ["input", "model"]) is None
+
+
+RANKED = {"query": "abc", "documents": ["xa", "abc", "zz"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        # RAGFlow: rag/llm/embedding_model.py and rerank_model.py.
+        ("/v1/embeddings", {"input": ["a"], "encoding_format": "float", "drop_params": True}),
+        ("/v1/embeddings", {"input": [{"text": "a"}], "task": "retrieval.passage", "truncate": True}),
+        ("/v1/embeddings", {"input": ["a"], "input_type": "passage", "truncate": "END"}),
+        ("/v1/rerank", {**RANKED, "return_documents": "true", "return_len": "true"}),
+        ("/v1/rerank", {**RANKED, "top_n": 3, "max_chunks_per_doc": 1024, "overlap_tokens": 80}),
+        # Xinference's client writes its defaults as null.
+        (
+            "/v1/rerank",
+            {**RANKED, "top_n": None, "max_chunks_per_doc": None, "return_len": None, "kwargs": "{}"},
+        ),
+        # Elasticsearch: services/cohere/request/v2.
+        ("/v2/rerank", {**RANKED, "return_documents": False, "top_n": 2, "max_chunks_per_doc": 10}),
+        ("/v2/embed", {"texts": ["a"], "input_type": "search_query", "truncate": "start"}),
+        # vLLM's own fields.
+        ("/v1/embeddings", {"input": "a", "truncate_prompt_tokens": -1, "add_special_tokens": True}),
+        ("/v1/rerank", {**RANKED, "truncate_prompt_tokens": -1, "use_activation": True}),
+        # text-embeddings-inference over OpenAI's route.
+        ("/v1/embeddings", {"input": "a", "prompt_name": "query"}),
+    ],
+)
+def test_bodies_of_real_clients_are_answered(path: str, body: dict[str, Any]) -> None:
+    assert send(path, {"model": "any", **body})["statusCode"] == 200
+
+
+def ranks(path: str, **fields: Any) -> list[tuple[int, float]]:
+    results = json.loads(send(path, {**RANKED, **fields})["body"])["results"]
+    return [(result["index"], result["relevance_score"]) for result in results]
+
+
+@pytest.mark.parametrize("fields", [{"top_k": 1}, {"raw_scores": True}, {"max_chunks_per_doc": 10}])
+def test_both_versions_of_a_ranking_honour_the_same_fields(fields: dict[str, Any]) -> None:
+    assert ranks("/v2/rerank", **fields) == ranks("/v1/rerank", **fields)
+    assert (ranks("/v2/rerank", **fields) == ranks("/v2/rerank")) == ("max_chunks_per_doc" in fields)
+    assert "x-ignored-fields" not in send("/v2/rerank", {**RANKED, **fields})["headers"]
+
+
+def test_both_versions_refuse_long_documents_where_that_is_asked_for() -> None:
+    body = {"query": "a", "documents": ["x" * 20], "truncation": False}
+    for path in ("/v1/rerank", "/v2/rerank"):
+        assert send(path, body)["statusCode"] == 413
+
+
+def test_both_versions_of_embed_honour_the_same_fields() -> None:
+    for path in ("/v1/embed", "/v2/embed"):
+        body = {"texts": ["abcdef"], "embedding_types": ["float"]}
+        answer = json.loads(send(path, {**body, "max_tokens": 2})["body"])
+        assert "texts 0 are longer" in answer["meta"]["warnings"][0]
+        code, param, _ = details(send(path, {**body, "output_dimension": 3}))
+        assert (code, param) == ("invalid_field", "output_dimension")
+
+
+def test_the_prompt_of_openais_route_by_teis_name() -> None:
+    by_type = send("/v1/embeddings", {"input": "a", "input_type": "query"})
+    assert send("/v1/embeddings", {"input": "a", "prompt_name": "query"})["body"] == by_type["body"]
+    assert send("/v1/embeddings", {"input": "a"})["body"] != by_type["body"]

@@ -91,6 +91,11 @@ class EmbedV1Request(Request):
     input_type = Choice(INPUT_TYPES, "The input type of the texts: search_document unless it is stated.")
     embedding_types = Choices(EMBEDDING_TYPES, "Vectors come in an object by type where this is given.")
     truncate = Choice(TRUNCATE, "What a text that is too long loses: its end unless it is stated.")
+    # Of version 2 in Cohere's own service, and honoured in both.
+    max_tokens = Integer("How many tokens of each text are read.")
+    output_dimension = Integer("Fewer than the model has, where it was trained for that.")
+    # About the queue of Cohere's own service.
+    priority = Integer("Accepted and ignored.", minimum=0)
 
 
 class EmbedV2Request(EmbedV1Request):
@@ -98,10 +103,6 @@ class EmbedV2Request(EmbedV1Request):
 
     texts = Texts("embed_texts", required=False)
     inputs = Inputs()
-    max_tokens = Integer("How many tokens of each text are read.")
-    output_dimension = Integer("Fewer than the model has, where it was trained for that.")
-    # About the queue of Cohere's own service.
-    priority = Integer("Accepted and ignored.", minimum=0)
 
 
 def embed_v1(service: Service, body: Any, invocation: Invocation) -> tuple[dict[str, Any], str]:
@@ -141,12 +142,7 @@ def embed_v2(service: Service, body: Any, invocation: Invocation) -> tuple[dict[
     if not has_texts and not has_inputs:
         fields.missing("texts", "a list of strings")
     texts, field = (request.texts, "texts") if has_texts else (request.inputs, "inputs")
-    embed_request = _embed_request(service, request, texts, field)._replace(
-        dimensions=request.output_dimension,
-        dimensions_field="output_dimension",
-        max_tokens=request.max_tokens,
-    )
-    result = service.embed(embed_request, invocation)
+    result = service.embed(_embed_request(service, request, texts, field), invocation)
     response = {
         "id": invocation.request_id,
         "embeddings": _by_type(result, request.embedding_types or ["float"]),
@@ -171,6 +167,9 @@ def _embed_request(
         ),
         encodings=request.embedding_types or ("float",),
         truncate=request.truncate or "end",
+        dimensions=request.output_dimension,
+        dimensions_field="output_dimension",
+        max_tokens=request.max_tokens,
         field=field,
     )
 

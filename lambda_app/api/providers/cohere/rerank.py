@@ -73,15 +73,27 @@ class RerankV2Request(Request):
     return_documents = Flag("Documents come back as they were sent.")
     # About the queue of Cohere's own service.
     priority = Integer("Accepted and ignored.", minimum=0)
+    # Version 1's, which Elasticsearch's client of version 2 sends too.
+    max_chunks_per_doc = Integer("Accepted; a document is one chunk here.")
+    # Voyage's, and our own.
+    top_k = Integer("As `top_n`. Voyage.")
+    truncation = Flag("False refuses documents that are too long. Voyage.", default=True)
+    raw_scores = Flag("The model's own scores, not in [0, 1].")
+
+    def ranking(self) -> RerankRequest:
+        """Returns what the service is asked for."""
+        return RerankRequest(
+            query=self.query,
+            documents=self.documents,
+            top_n=self.top_k if self.top_n is None else self.top_n,
+            raw_scores=self.raw_scores,
+            truncate="end" if self.truncation else "none",
+            document_tokens=self.max_tokens_per_doc,
+        )
 
 
 class RerankV1Request(RerankV2Request):
     """A query, and documents to rank by how well they answer it."""
-
-    top_k = Integer("As `top_n`. Voyage.")
-    max_chunks_per_doc = Integer("Accepted; a document is one chunk here.")
-    truncation = Flag("False refuses documents that are too long. Voyage.", default=True)
-    raw_scores = Flag("The model's own scores, not in [0, 1].")
 
 
 def rerank_v1(service: Service, body: Any, invocation: Invocation) -> tuple[dict[str, Any], str]:
@@ -92,17 +104,7 @@ def rerank_v1(service: Service, body: Any, invocation: Invocation) -> tuple[dict
     """
     request = RerankV1Request(body, service.limits, invocation)
     sent = _sent(body["documents"], len(request.documents)) if request.return_documents else None
-    result = service.rerank(
-        RerankRequest(
-            query=request.query,
-            documents=request.documents,
-            top_n=request.top_k if request.top_n is None else request.top_n,
-            raw_scores=request.raw_scores,
-            truncate="end" if request.truncation else "none",
-            document_tokens=request.max_tokens_per_doc,
-        ),
-        invocation,
-    )
+    result = service.rerank(request.ranking(), invocation)
     response = {
         "id": invocation.request_id,
         "object": "list",
@@ -128,15 +130,7 @@ def rerank_v2(service: Service, body: Any, invocation: Invocation) -> tuple[dict
     """
     request = RerankV2Request(body, service.limits, invocation)
     sent = _sent(body["documents"], len(request.documents)) if request.return_documents else None
-    result = service.rerank(
-        RerankRequest(
-            query=request.query,
-            documents=request.documents,
-            top_n=request.top_n,
-            document_tokens=request.max_tokens_per_doc,
-        ),
-        invocation,
-    )
+    result = service.rerank(request.ranking(), invocation)
     response = {
         "id": invocation.request_id,
         "results": _results(result, sent),
