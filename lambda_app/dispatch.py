@@ -47,6 +47,8 @@ class Dispatcher:
         self._log = log
         self._http = endpoint.HttpEndpoint(settings, clock)
         self._sink: Sink | None = None
+        sink = settings.result_sink
+        self._output = sink if sink is not None and sink.startswith("s3://") else None
         if settings.result_sink is not None:
             from lambda_app.api.events.sinks import load_sink
 
@@ -99,6 +101,12 @@ class Dispatcher:
         yield EventSource("redshift", redshift.matches, redshift.answer)
         yield EventSource("queue", sqs.matches, partial(sqs.answer, self._sink), is_read=False)
         yield EventSource("stream", streams.matches, partial(streams.answer, self._sink), is_read=False)
+        from lambda_app.api.events import objects
+
+        matches, answer = partial(objects.matches, self._output), partial(objects.answer, self._output)
+        yield EventSource("object", matches, answer, is_read=False)
+        answer = partial(objects.answer_tasks, self._output)
+        yield EventSource("task", objects.matches_tasks, answer)
         yield EventSource("batch", batch.matches, batch.answer)
         from lambda_app.api.events import unserved
 
