@@ -23,7 +23,7 @@ def make_targets(command: str) -> list[str]:
 
 
 def test_jobs_are_those_of_the_tests() -> None:
-    assert set(JOBS) == {"lint", "unit", "coverage", "emulator", "clients", "image", "benchmark"}
+    assert set(JOBS) == {"lint", "unit", "coverage", "emulator", "bulk", "clients", "image", "benchmark"}
 
 
 @pytest.mark.parametrize("name", sorted(JOBS))
