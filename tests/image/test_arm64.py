@@ -18,8 +18,8 @@ from scripts.image.build import REPOSITORY
 from scripts.image.info import INSPECT, run_inside
 from scripts.local.container import Container
 from scripts.local.rie import Emulator
-from scripts.paths import ROOT
 from tests.support.builds import run_cli, write_config
+from tests.support.function_checks import SERVED_EVENTS
 from tests.support.image_fixtures import has_image
 from tests.support.tiny_sources import TinySources
 
@@ -67,7 +67,7 @@ def test_what_is_in_it_is_for_arm64(docker: str, arm64_image: str) -> None:
     assert found["verified_bytes"] > 1e5
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "events").glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SERVED_EVENTS, ids=lambda path: path.stem)
 def test_every_event_is_answered(arm64_container: Container, path: Path) -> None:
     answer = arm64_container.invoke(json.loads(path.read_text(encoding="utf-8")))
     assert "errorMessage" not in answer, answer

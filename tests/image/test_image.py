@@ -14,12 +14,11 @@ import pytest
 
 from scripts.image.info import layers
 from scripts.local.container import GID, UID, Container, ContainerError
-from scripts.paths import ROOT
+from tests.support.function_checks import SERVED_EVENTS
 from tests.support.mixed_requests import endless_requests
 
 pytestmark = pytest.mark.image
 
-EVENTS = sorted((ROOT / "events").glob("*.json"))
 EMBED = {"action": "embed", "texts": ["Yellow fever is transmitted by mosquitoes."], "input_type": "passage"}
 # A tenth of the long run.
 REQUESTS = int(os.environ.get("SOAK_REQUESTS", "2000")) // 10
@@ -160,7 +159,7 @@ def test_layers_go_by_rate_of_change_and_are_small(docker: str, image: str) -> N
 # What it answers
 
 
-@pytest.mark.parametrize("path", EVENTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SERVED_EVENTS, ids=lambda path: path.stem)
 def test_every_event_is_answered(container: Container, path: Path) -> None:
     event = read_event(path)
     answer = container.invoke(event)

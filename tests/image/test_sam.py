@@ -26,11 +26,11 @@ from lambda_app.errors import UnservedEventError
 from lambda_app.start import start
 from scripts.paths import ROOT
 from tests.support.fakes import Context
+from tests.support.function_checks import SERVED_EVENTS
 from tests.support.sam_cli import AWS, Sam, request
 
 pytestmark = pytest.mark.image
 
-EVENTS = sorted((ROOT / "events").glob("*.json"))
 KEY = "a-key-of-the-tests"
 KEYS = {"AuthMode": "API_KEYS", "ApiKeysSha256": hashlib.sha256(KEY.encode()).hexdigest()}
 TEXTS = ["Yellow fever is transmitted by mosquitoes.", "The treaty was signed in 1648."]
@@ -96,7 +96,7 @@ def test_the_template_is_valid_and_free_of_lint(sam: Sam) -> None:
 # sam local invoke
 
 
-@pytest.mark.parametrize("path", EVENTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SERVED_EVENTS, ids=lambda path: path.stem)
 def test_local_invoke_of_every_event(sam: Sam, function: Function, path: Path) -> None:
     event = json.loads(path.read_text(encoding="utf-8"))
     http = isinstance(event, dict) and ("requestContext" in event or "httpMethod" in event)

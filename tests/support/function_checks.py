@@ -15,6 +15,8 @@ from scripts.paths import ROOT
 from tests.support.golden_events import golden_vectors
 
 EVENTS = ROOT / "events"
+# Those of events/ that a function serves by itself. The others need a bucket, as test_objects.py has one.
+SERVED_EVENTS = [path for path in sorted(EVENTS.glob("*.json")) if path.stem not in {"s3", "s3-batch"}]
 GOLDEN = golden_vectors()
 # Between the FP32 model in PyTorch and this INT8 bundle.
 MIN_COSINE = 0.97

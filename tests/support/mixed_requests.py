@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from builder.tokenizer.fuzz_corpus import fuzz_texts
-from scripts.paths import ROOT
 from tests.support.fakes import http_v2
-from tests.support.function_checks import GOLDEN, SECRET
+from tests.support.function_checks import GOLDEN, SECRET, SERVED_EVENTS
 
 DISTINCT = 400
 
@@ -29,7 +28,7 @@ def mixed_requests(count: int) -> Iterator[Any]:
     """Yields ``count`` requests, the same ones each time."""
     generator = random.Random(1)
     some = texts_for(generator)
-    events = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "events").iterdir())]
+    events = [json.loads(path.read_text(encoding="utf-8")) for path in SERVED_EVENTS]
     events = [event for event in events if not (isinstance(event, dict) and event.get("action") == "info")]
 
     def embed(**fields: Any) -> dict[str, Any]:
