@@ -122,10 +122,10 @@ def check_model(service: Service, job: Job) -> int:
     embedder = service.registry.embedder
     dimensions = check_dimensions(embedder.model, job.dimensions, "dimensions")
     if job.chunk is not None:
-        most = embedder.text_tokens(job.input_type)
-        if job.chunk.tokens > most:
+        limit = embedder.text_tokens(job.input_type)
+        if job.chunk.tokens > limit:
             raise FieldError(
-                f"chunk.tokens must be at most {most}, which is what the model takes of a text beside its "
+                f"chunk.tokens must be at most {limit}, which is what the model takes of a text beside its "
                 "prompt",
                 param="chunk",
             )

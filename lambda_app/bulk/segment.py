@@ -83,7 +83,7 @@ class Segment:
         count = self._service.registry.embedder.count_tokens
         group: list[Row] = []
         items: list[Item] = []
-        most, characters = FIRST_ITEMS, 0
+        wanted, characters = FIRST_ITEMS, 0
         for row in rows:
             self._read = row.next, self._line if row.line is None else self._origin + row.line
             if isinstance(row, Skip):
@@ -94,11 +94,11 @@ class Segment:
                 items += items_of(row, len(group), self._job.chunk, count)
                 characters += len(row.text)
             group.append(row)
-            if len(items) < most and characters < GROUP_CHARACTERS and len(group) < GROUP_ITEMS:
+            if len(items) < wanted and characters < GROUP_CHARACTERS and len(group) < GROUP_ITEMS:
                 continue
             seconds = self._embed(group, items)
             group, items, characters = [], [], 0
-            most = min(GROUP_ITEMS, most * 2, self._fitting(seconds))
+            wanted = min(GROUP_ITEMS, wanted * 2, self._fitting(seconds))
             if self.late or self._writer.is_full:
                 return False
         if group:

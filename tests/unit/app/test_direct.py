@@ -139,7 +139,7 @@ def test_the_schema_describes_the_events_that_are_served(event: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("action", sorted(EVENTS))
-def test_unknown_fields_are_answered_with_the_declared_ones(action: str) -> None:
+def test_unknown_are_answered_with_the_declared_ones(action: str) -> None:
     error = call({"action": action, "typo": 1})["error"]
     assert error["code"] == "unknown_field"
     assert set(error["message"].partition(" are ")[2].split(", ")) == set(SCHEMAS[action]["properties"])

@@ -14,7 +14,16 @@ from lambda_app.invocation import Result
 from lambda_app.limits import ALB_RESPONSE_BYTES, LAMBDA_RESPONSE_BYTES
 from lambda_app.service.service import Service
 from lambda_app.settings import Settings
-from tests.support.fakes import FakeEmbedder, FakeReranker, fake_service, http_v2, invocation, model_info
+from tests.support.api_calls import send
+from tests.support.fakes import (
+    FakeEmbedder,
+    FakeReranker,
+    fake_dispatcher,
+    fake_service,
+    http_v2,
+    invocation,
+    model_info,
+)
 
 
 def wide_service() -> Service:
@@ -135,3 +144,47 @@ def test_errors_before_the_application_have_the_format_of_the_route(path: str) -
     }[path]
     assert set(error) == expected
     assert response["headers"]["x-request-id"] == "id-1"
+
+
+@pytest.mark.parametrize("path", ["/health", "/info", "/v1/models"])
+def test_head_has_no_body(path: str) -> None:
+    answer = send(path, method="HEAD")
+    assert answer["statusCode"] == 200
+    assert answer["body"] == ""
+
+
+PREFLIGHT = {"origin": "https://a.example", "access-control-request-method": "POST"}
+
+KEYS = {"API_KEYS_SHA256": "0" * 64}
+
+
+def test_no_page_may_call_unless_it_is_named() -> None:
+    answer = send("/v1/models", headers=PREFLIGHT)
+    assert [name for name in answer["headers"] if name.startswith("access-control")] == []
+    assert send("/v1/embeddings", method="OPTIONS", headers=PREFLIGHT)["statusCode"] == 405
+
+
+@pytest.mark.parametrize("origins", ["*", "https://b.example, https://a.example"])
+def test_named_pages_may_call(origins: str) -> None:
+    dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR", "CORS_ALLOW_ORIGINS": origins, **KEYS})
+    asked = PREFLIGHT | {"access-control-request-headers": "authorization, content-type"}
+    answer = send("/v1/embeddings", dispatcher=dispatcher, method="OPTIONS", headers=asked)
+    allowed = "*" if origins == "*" else "https://a.example"
+    assert answer["statusCode"] == 200
+    assert answer["headers"]["access-control-allow-origin"] == allowed
+    assert "authorization" in answer["headers"]["access-control-allow-headers"].lower()
+    # What is refused before the application can be read too.
+    answer = send("/v1/embeddings", {"input": "a"}, dispatcher, headers=PREFLIGHT)
+    assert answer["statusCode"] == 401
+    assert answer["headers"]["access-control-allow-origin"] == allowed
+    # Without the header of a preflight, OPTIONS is a request like any other.
+    assert send("/info", dispatcher=dispatcher, method="OPTIONS")["statusCode"] == 401
+
+
+def test_other_pages_may_not() -> None:
+    dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR", "CORS_ALLOW_ORIGINS": "https://b.example", **KEYS})
+    answer = send("/v1/embeddings", dispatcher=dispatcher, method="OPTIONS", headers=PREFLIGHT)
+    assert answer["statusCode"] == 400
+    assert "access-control-allow-origin" not in answer["headers"]
+    answer = send("/v1/embeddings", {"input": "a"}, dispatcher, headers=PREFLIGHT)
+    assert "access-control-allow-origin" not in answer["headers"]

@@ -130,12 +130,12 @@ def test_several_keys_at_once() -> None:
 @pytest.mark.parametrize(
     ("value", "refuses"), [(None, False), ("", False), ("ignore", False), ("refuse", True), ("Refuse", True)]
 )
-def test_unknown_fields_are_ignored_unless_they_are_to_be_refused(value: str | None, refuses: bool) -> None:
+def test_unknown_are_ignored_unless_they_are_to_be_refused(value: str | None, refuses: bool) -> None:
     environ = {} if value is None else {"UNKNOWN_FIELDS": value}
     assert Settings.from_env(environ).refuses_unknown_fields is refuses
 
 
-def test_unknown_fields_is_one_of_two_words() -> None:
+def test_unknown_is_one_of_two_words() -> None:
     with pytest.raises(ConfigurationError, match="UNKNOWN_FIELDS must be ignore or refuse"):
         Settings.from_env({"UNKNOWN_FIELDS": "warn"})
 
