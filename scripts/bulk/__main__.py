@@ -105,8 +105,8 @@ def _run(found: argparse.Namespace) -> int:
         print("\n".join(summary_lines(summary)))
     else:
         client = boto3.client("lambda")
-        told = estimate(client, target, job_fields(found), concurrency=found.concurrency, **options)
-        print("\n".join(lines(told, found.concurrency)))
+        estimated = estimate(client, target, job_fields(found), concurrency=found.concurrency, **options)
+        print("\n".join(lines(estimated, found.concurrency)))
     return 0
 
 

@@ -39,7 +39,7 @@ def demo(rows: int) -> int:
             "part_bytes": 128 * 1024,
             "tolerated_failure_percentage": 1,
         }
-        told = estimate(
+        estimated = estimate(
             stack.client("lambda"),
             "pipeline",
             fields,
@@ -47,7 +47,7 @@ def demo(rows: int) -> int:
             architecture=MACHINE,
             concurrency=emulators,
         )
-        print("\n".join(lines(told, emulators)))
+        print("\n".join(lines(estimated, emulators)))
         print("\nrun")
         summary = run(
             stack.client("stepfunctions"), stack.machine, fields, memory_mb=MEMORY_MB, architecture=MACHINE

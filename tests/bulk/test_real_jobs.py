@@ -297,7 +297,7 @@ def test_a_job_that_cannot_be_planned_says_why(stack: LocalStack) -> None:
 
 
 def test_an_estimate_is_near_what_comes_of_it(stack: LocalStack, made: Corpus, first: dict[str, Any]) -> None:
-    told = estimate(
+    estimated = estimate(
         stack.client("lambda"),
         "pipeline",
         fields("first"),
@@ -305,9 +305,9 @@ def test_an_estimate_is_near_what_comes_of_it(stack: LocalStack, made: Corpus, f
         architecture=MACHINE,
         concurrency=2,
     )
-    assert told.rows == pytest.approx(first["rows"]["in"], rel=0.35)
-    assert told.tokens == pytest.approx(first["tokens"], rel=0.4)
-    assert told.dollars["total"] > 0
+    assert estimated.rows == pytest.approx(first["rows"]["in"], rel=0.35)
+    assert estimated.tokens == pytest.approx(first["tokens"], rel=0.4)
+    assert estimated.dollars["total"] > 0
 
 
 def test_the_bar_shows_rows_speed_time_left_and_cost() -> None:

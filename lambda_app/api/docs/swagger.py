@@ -42,7 +42,7 @@ class Page(NamedTuple):
 
 
 def home(event: Mapping[str, Any], route: str) -> Page:
-    """Says where ``/docs`` is, to whoever opens the bare address."""
+    """Says where ``/docs`` is, to those who open the bare address."""
     content = HOME.format(title=TITLE, prefix=html.escape(_prefix(event, route)))
     return Page(content.encode("utf-8"), {"content-type": "text/html; charset=utf-8"})
 

@@ -148,11 +148,11 @@ def test_the_whole_response_stays_inside_lambdas_limit(made: Any) -> None:
         return answer["statusCode"], len(json.dumps(answer))
 
     _, small = answered(1_000_000)
-    most = 1_000_000 + (LAMBDA_RESPONSE_BYTES - small) // 4
-    status, size = answered(most - STATUS_BYTES // 4)
+    largest = 1_000_000 + (LAMBDA_RESPONSE_BYTES - small) // 4
+    status, size = answered(largest - STATUS_BYTES // 4)
     assert (status, size > LAMBDA_RESPONSE_BYTES - 2 * STATUS_BYTES) == (200, True)
     assert size <= LAMBDA_RESPONSE_BYTES
-    status, size = answered(most + 1)
+    status, size = answered(largest + 1)
     assert (status, size < ERROR_BYTES) == (413, True)
 
 

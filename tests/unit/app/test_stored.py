@@ -112,7 +112,7 @@ def test_messages_come_back_where_there_is_no_index(store: Storage) -> None:
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/prefix", "s3vectors://bucket/index"])
-def test_a_client_that_is_missing_is_told_in_init(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_is_missing_ends_init(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match="EXTRAS=bulk") as caught:
         load_sink(url)
