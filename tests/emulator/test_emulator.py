@@ -184,6 +184,48 @@ def test_an_answer_past_the_callers_envelope_tells_how_many_items_fit(emulator: 
         assert emulator.invoke({"BatchInput": shared, "Items": texts[: fit + 3]})["error"]
 
 
+@pytest.mark.parametrize("name", ["redshift-embed.json", "redshift-rerank.json"])
+def test_rows_of_redshift(emulator: Emulator, name: str) -> None:
+    event = read_event(name)
+    answer = json.loads(emulator.invoke(event))  # a string, as Redshift reads it
+    assert (answer["success"], answer["num_records"]) == (True, 3)
+    assert [result is None for result in answer["results"]] == [None in row for row in event["arguments"]]
+    if name == "redshift-embed.json":
+        (text,) = event["arguments"][0]
+        assert_vectors([json.loads(answer["results"][0])], [text])
+    else:
+        assert 1 > answer["results"][0] > answer["results"][1] > 0
+
+
+@pytest.mark.parametrize("name", ["snowflake-embed.json", "snowflake-rerank.json"])
+def test_rows_of_snowflake(emulator: Emulator, name: str) -> None:
+    sent = json.loads(read_event(name)["body"])["data"]
+    answer = emulator.invoke(read_event(name))
+    assert answer["statusCode"] == 200
+    rows = body_of(answer)["data"]
+    assert [number for number, _ in rows] == [row[0] for row in sent]
+    assert [value is None for _, value in rows] == [None in row for row in sent]
+
+
+def test_of_a_streams_records_only_those_that_failed_come_back(emulator: Emulator) -> None:
+    kinesis, changes = read_event("kinesis.json"), read_event("dynamodb-stream.json")
+    for event in (kinesis, changes):
+        assert emulator.invoke(event) == {"batchItemFailures": []}
+    kinesis["Records"][1]["kinesis"]["data"] = base64.b64encode(b"no event").decode()
+    changes["Records"][1]["dynamodb"]["NewImage"]["event"] = {"S": "no event"}
+    for event, number in (
+        (kinesis, kinesis["Records"][1]["kinesis"]["sequenceNumber"]),
+        (changes, changes["Records"][1]["dynamodb"]["SequenceNumber"]),
+    ):
+        assert emulator.invoke(event) == {"batchItemFailures": [{"itemIdentifier": number}]}
+
+
+@pytest.mark.parametrize("name", ["s3.json", "s3-batch.json"])
+def test_objects_without_a_bucket_fail(emulator: Emulator, name: str) -> None:
+    answer = emulator.invoke(read_event(name))
+    assert answer.get("errorType") or answer["results"][0]["resultCode"] != "Succeeded"
+
+
 def test_malformed(emulator: Emulator) -> None:
     answer = emulator.invoke(read_event("malformed.json"))
     assert answer["error"].pop("message")

@@ -39,7 +39,11 @@ def test_logs_and_errors_hold_no_text_no_key_and_no_path(rie: Path, minilm: Path
             for _, event, *_ in http_mistakes():
                 returned.append(emulator.post(json.dumps(guarded(event, key)).encode()))
             for post in POSTS:
-                bodies = ({"input": [SECRET, 7]}, {"inputs": {SECRET: SECRET}}, {SECRET: SECRET})
+                bodies = (
+                    {"input": [SECRET, 7]},
+                    {"inputs": {"text": [SECRET]}},
+                    {"metadata": {SECRET: SECRET}},
+                )
                 events = [guarded(http_v2(post.path, body), key) for body in bodies]
                 returned += [emulator.post(json.dumps(event).encode()) for event in events]
             returned.append(emulator.post(json.dumps(guarded(http_v2(f"/{SECRET}"), key)).encode()))

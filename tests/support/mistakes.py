@@ -33,7 +33,6 @@ def direct_mistakes() -> Iterator[tuple[str, Any, str]]:
     yield "no query", {"action": "rerank", "documents": ["d"]}, "missing_field"
     yield "no documents", {"action": "rerank", "query": "q"}, "missing_field"
     yield "a million empty documents", {**rerank, "documents": [""] * 1_000_000}, "limit_exceeded"
-    yield "empty document", {**rerank, "documents": [""]}, "invalid_text"
     yield "wrapped number", {**rerank, "documents": [{"text": 3}]}, "invalid_field"
     yield "top_n zero", {**rerank, "top_n": 0}, "invalid_field"
     yield "top_n a string", {**rerank, "top_n": SECRET}, "invalid_field"

@@ -119,7 +119,7 @@ def bodies(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 
 
 @given(bodies())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_what_is_described_is_what_is_taken(asked: tuple[str, dict[str, Any]]) -> None:
     path, body = asked
     answer = send(path, body)
