@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Vector = Annotated[
     list[float] | str, Field(description="Numbers, or base64 of little-endian numbers, as the request asks.")
 ]
+
+T = TypeVar("T")
+# Two values. Not a tuple: schemathesis turns the prefixItems of a response into a list of schemas under
+# items, and then refuses that.
+Pair = Annotated[list[T], Field(min_length=2, max_length=2)]
 
 
 class Answer(BaseModel):

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
-from lambda_app.api.docs.schemas.common import Answer
-
-# Not tuples: tools that read the description take the schemas of their places (prefixItems) for an error.
-VectorRow = Annotated[list[int | list[float] | None], Field(min_length=2, max_length=2)]
-ScoreRow = Annotated[list[float | None], Field(min_length=2, max_length=2)]
+from lambda_app.api.docs.schemas.common import Answer, Pair
 
 
 class SnowflakeVectors(Answer):
     """The number of each row, and its vector."""
 
-    data: list[VectorRow]
+    data: list[Pair[int | list[float] | None]]
 
 
 class SnowflakeScores(Answer):
     """The number of each row, and its score."""
 
-    data: list[ScoreRow]
+    data: list[Pair[float | None]]
