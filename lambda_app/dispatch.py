@@ -49,10 +49,10 @@ class Dispatcher:
         self._sink: Sink | None = None
         sink = settings.result_sink
         self._output = sink if sink is not None and sink.startswith("s3://") else None
-        if settings.result_sink is not None:
+        if sink is not None:
             from lambda_app.api.events.sinks import load_sink
 
-            self._sink = load_sink(settings.result_sink)
+            self._sink = load_sink(sink)
         self._cold = True
         self._reader = settings.start_reader
 

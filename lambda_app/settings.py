@@ -169,10 +169,10 @@ def _hashes(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
 def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
     value = environ.get("CORS_ALLOW_ORIGINS", "")
     origins = tuple(part.strip() for part in value.split(",") if part.strip())
-    for origin in origins:
+    if origins:
         from lambda_app.origins import is_origin
 
-        if origin != "*" and not is_origin(origin):
+        if not all(origin == "*" or is_origin(origin) for origin in origins):
             raise ConfigurationError(
                 "CORS_ALLOW_ORIGINS must be * or a comma-separated list of origins as browsers send them, "
                 "as in https://example.com: in lower case, without a wildcard, a path, a slash at the end "

@@ -24,6 +24,7 @@ from lambda_app.bulk.layout import (
     jsonl,
     part_of,
     receipt_of,
+    records_of,
 )
 from lambda_app.bulk.rows import is_divisible
 from lambda_app.errors import JobFailedError
@@ -45,11 +46,7 @@ def run(service: Service, event: Mapping[str, Any], invocation: Invocation) -> d
     """
     job = read_job(event)
     s3.delete([job.work.below(MANIFEST), job.work.below(FAILED)])
-    plan = [
-        part_of(json.loads(line))
-        for line in s3.read(job.work.below(PLAN)).decode("ascii").split("\n")
-        if line
-    ]
+    plan = [part_of(record) for record in records_of(s3.read(job.work.below(PLAN)))]
     receipts = _receipts(job)
     failure = _failure(job, plan, receipts)
     _number_lines(job, plan, receipts)
@@ -145,7 +142,7 @@ def _number_lines(job: Job, plan: Sequence[Part], receipts: Mapping[str, list[Re
             if receipt.errors is None or not before:
                 continue
             place = job.work.below(receipt.errors)
-            entries = [json.loads(line) for line in s3.read(place).decode("ascii").split("\n") if line]
+            entries = records_of(s3.read(place))
             # Once only, also where a job is finished again.
             if all("line_in_part" not in entry for entry in entries):
                 counted = [

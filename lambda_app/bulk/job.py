@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from lambda_app.api.parsing import fields
 from lambda_app.api.parsing.input_type import INPUT_TYPES
+from lambda_app.api.parsing.vectors import ENCODINGS
 from lambda_app.bulk import s3vectors
 from lambda_app.bulk.aws import Location, location
 from lambda_app.errors import FieldError, ModelUnavailableError
@@ -62,11 +63,6 @@ class Job(NamedTuple):
     resume: bool
 
     @property
-    def parts(self) -> Location:
-        """The prefix of the parts; of an index, where none are."""
-        return self.work.below("parts/")
-
-    @property
     def digest(self) -> str:
         """A hash of all that decides what a row becomes: a part of another is not taken up again."""
         wanted = (
@@ -96,7 +92,7 @@ def read_job(event: Mapping[str, Any], more: tuple[str, ...] = ()) -> Job:
         output=output,
         work=_work(body, output),
         format=_format(body, output),
-        encoding=_choice(body, "encoding", ("float", "base64")) or "float",
+        encoding=fields.optional_meaning(body, "encoding", ENCODINGS) or "float",
         input_format=cast("Kind | None", _choice(body, "input_format", ("jsonl", "csv", "tsv", "parquet"))),
         text_field=fields.optional_text(body, "text_field") or "text",
         id_field=fields.optional_text(body, "id_field") or "id",

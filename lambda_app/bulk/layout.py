@@ -19,6 +19,8 @@ MANIFEST = "manifest.json"
 FAILED = "manifest.failed.json"
 RUNS = "runs"
 PARTS, ERRORS, RECEIPTS = "parts/part-", "errors/errors-", "receipts/part-"
+# With as many vectors a file ends and the next one begins.
+MAX_FILE_VECTORS = 8_192
 
 
 class Part(NamedTuple):
@@ -116,11 +118,11 @@ def name(prefix: str, part: str, segment: int, suffix: str) -> str:
     return f"{prefix}{part}-{segment:04d}.{suffix}"
 
 
-def plan_lines(parts: Iterable[Part]) -> bytes:
-    """Returns the plan, one line for each part."""
-    return b"".join(json.dumps(part._asdict()).encode() + b"\n" for part in parts)
-
-
 def jsonl(records: Iterable[Mapping[str, Any]]) -> bytes:
     """Returns records as lines of JSON."""
     return b"".join(json.dumps(record).encode() + b"\n" for record in records)
+
+
+def records_of(content: bytes) -> list[dict[str, Any]]:
+    """Returns the records that :func:`jsonl` has written."""
+    return [json.loads(line) for line in content.decode("ascii").split("\n") if line]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-# A longer line is no row: the longest text, escaped, and metadata fit several times.
+# A longer line is not a row: the longest text, escaped, and metadata fit several times.
 MAX_LINE_BYTES = 16 * 1024 * 1024
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -48,13 +48,18 @@ def _line(offset: int, pending: bytearray, dropped: int, end: int) -> Line:
     return Line(offset, content.removeprefix(BYTE_ORDER_MARK) if not offset else content, following)
 
 
+def first_byte(start: int, *, aligned: bool) -> int:
+    """Returns where the blocks of a range have to begin: see :func:`lines_of_range`."""
+    return start if aligned or not start else start - 1
+
+
 def lines_of_range(blocks: Iterable[bytes], start: int, end: int, *, aligned: bool) -> Iterator[Line]:
     """Yields the lines that begin in a range of bytes.
 
     ``blocks`` begin at ``start``, or one byte before it where that is not known to be the begin of a line:
     what ends there began in the range before.
     """
-    first = start if aligned or not start else start - 1
+    first = first_byte(start, aligned=aligned)
     found = lines(blocks, first)
     if first < start:
         next(found, None)

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lambda_app.bulk.database import connect, quoted
+from lambda_app.bulk.layout import MAX_FILE_VECTORS
 from lambda_app.bulk.s3vectors import Refused
 
 if TYPE_CHECKING:
     from lambda_app.bulk.chunks import Item
     from lambda_app.bulk.job import Job
-
-MAX_FILE_VECTORS = 8_192
 
 
 class ParquetWriter:

@@ -9,7 +9,7 @@ from typing import Any
 from lambda_app.bulk import s3
 from lambda_app.bulk.aws import Location
 from lambda_app.bulk.job import Job, check_model, read_job
-from lambda_app.bulk.layout import ERRORS, FAILED, MANIFEST, PARTS, PLAN, RECEIPTS, RUNS, Part, plan_lines
+from lambda_app.bulk.layout import ERRORS, FAILED, MANIFEST, PARTS, PLAN, RECEIPTS, RUNS, Part, jsonl
 from lambda_app.bulk.rows import is_divisible, kind_of
 from lambda_app.errors import StorageRefusedError
 from lambda_app.invocation import Invocation
@@ -26,11 +26,15 @@ def run(service: Service, event: Mapping[str, Any], invocation: Invocation) -> d
     """
     job = read_job(event)
     check_model(service, job)
-    found = [stored for stored in _below(job.source) if not _is_own(job, stored)]
-    skipped = [
-        str(stored.place) for stored in found if kind_of(stored.place.key, job.input_format)[0] is None
-    ]
-    used = [stored for stored in found if str(stored.place) not in set(skipped)]
+    used: list[s3.StoredObject] = []
+    skipped: list[str] = []
+    for stored in _below(job.source):
+        if _is_own(job, stored):
+            continue
+        if kind_of(stored.place.key, job.input_format)[0] is None:
+            skipped.append(str(stored.place))
+        else:
+            used.append(stored)
     if not used:
         raise StorageRefusedError(
             f"there is nothing to embed at {job.source}: objects are .jsonl, .csv, .tsv or .parquet, or have "
@@ -41,7 +45,7 @@ def run(service: Service, event: Mapping[str, Any], invocation: Invocation) -> d
     parts = [part._replace(part=f"{number:06d}") for number, part in enumerate(found_parts)]
     _clear(job, {part.part for part in parts} if job.resume else set())
     plan = job.work.below(PLAN)
-    s3.write(plan, plan_lines(parts), "application/x-ndjson")
+    s3.write(plan, jsonl(part._asdict() for part in parts), "application/x-ndjson")
     return {
         "plan": {"bucket": plan.bucket, "key": plan.key},
         # What Step Functions writes of its own.

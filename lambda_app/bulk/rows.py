@@ -54,7 +54,7 @@ class Row(NamedTuple):
 
 
 class Skip(NamedTuple):
-    """A line that is no row, since it is empty."""
+    """A line that is not a row, because it is empty."""
 
     next: int
     line: int
@@ -84,8 +84,7 @@ def read_rows(
     """
     make = _maker(job, stored.place.key, limits)
     if is_divisible(kind, packed=packed):
-        first = where.start if where.aligned or not where.start else where.start - 1
-        content = s3.blocks(stored, first, where.end)
+        content = s3.blocks(stored, lines.first_byte(where.start, aligned=where.aligned), where.end)
         found = lines.lines_of_range(content, where.start, where.end, aligned=where.aligned)
         yield from _json_rows(found, make, by_bytes=True)
         return

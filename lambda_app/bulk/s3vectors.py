@@ -60,11 +60,14 @@ class VectorIndex:
             StorageRefusedError: there is no such index, or it may not be written to.
             StorageError: the service did not answer, also when asked again.
         """
-        refused = [
-            Refused(index, *problem) for index, item in enumerate(items) if (problem := _problem(item))
-        ]
-        bad = {each.place for each in refused}
-        entries = [(index, _entry(item)) for index, item in enumerate(items) if index not in bad]
+        refused: list[Refused] = []
+        entries: list[tuple[int, dict[str, Any]]] = []
+        for index, item in enumerate(items):
+            metadata = _metadata(item.metadata)
+            if problem := _problem(item.key, metadata):
+                refused.append(Refused(index, *problem))
+            else:
+                entries.append((index, _entry(item, metadata)))
         for batch in batches(entries):
             refused += self._put(batch)
         return sorted(refused)
@@ -115,9 +118,9 @@ def batches(entries: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[list[tupl
         yield batch
 
 
-def _entry(item: VectorItem) -> dict[str, Any]:
+def _entry(item: VectorItem, metadata: Mapping[str, Any]) -> dict[str, Any]:
     entry: dict[str, Any] = {"key": item.key, "data": {"float32": list(item.vector)}}
-    if metadata := _metadata(item.metadata):
+    if metadata:
         entry["metadata"] = metadata
     return entry
 
@@ -137,10 +140,9 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, str | int | float)
 
 
-def _problem(item: VectorItem) -> tuple[str, str] | None:
-    if not 1 <= len(item.key.encode()) <= MAX_KEY_BYTES:
+def _problem(key: str, metadata: Mapping[str, Any]) -> tuple[str, str] | None:
+    if not 1 <= len(key.encode()) <= MAX_KEY_BYTES:
         return "invalid_id", f"S3 Vectors takes keys of 1 to {MAX_KEY_BYTES} bytes: shorten the id"
-    metadata = _metadata(item.metadata)
     size = len(json.dumps(metadata, ensure_ascii=False).encode())
     if len(metadata) > MAX_METADATA_KEYS or size > MAX_METADATA_BYTES:
         limits = f"{MAX_METADATA_KEYS} fields and {MAX_METADATA_BYTES} bytes"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lambda_app.api.parsing.vectors import encode_vectors
 from lambda_app.bulk.chunks import Item
+from lambda_app.bulk.layout import MAX_FILE_VECTORS
 from lambda_app.bulk.s3vectors import Refused, VectorIndex, VectorItem
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 # More than this, and a file ends and the next one begins.
 MAX_FILE_BYTES = 32 * 1024 * 1024
-MAX_FILE_VECTORS = 8_192
 # Higher levels take more time than they save.
 GZIP_LEVEL = 1
 

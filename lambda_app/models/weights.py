@@ -30,7 +30,7 @@ class WeightsReader:
         self._file = ReadAhead(model.weights_path)
         # What the tokenizer looks words up in; init reads a few pages of it.
         self._vocabulary = [
-            (ReadAhead(model.directory.parent / file.path), file.bytes)
+            (model.directory.parent / file.path, file.bytes)
             for file in model.files
             if file.path.endswith(VOCABULARY)
         ]
@@ -52,8 +52,8 @@ class WeightsReader:
 
     def _ask(self) -> None:
         # The vocabulary first: a request's texts are tokenized before anything is run.
-        for file, size in self._vocabulary:
-            file.range(0, size)
+        for path, size in self._vocabulary:
+            ReadAhead(path).range(0, size)
         self._file.range(self._start, self._end)
 
     def ask_for_rows(self, ids: np.ndarray) -> None:

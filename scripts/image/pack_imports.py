@@ -82,7 +82,8 @@ def packable() -> dict[str, tuple[CodeType | None, str, bool]]:
     for path in sorted((ROOT / OWN).rglob("*.py")):
         is_package = path.name == "__init__.py"
         name = ".".join((path.parent if is_package else path.with_suffix("")).relative_to(ROOT).parts)
-        modules.setdefault(name, (_code(name, str(path)), str(path), is_package))
+        if name not in modules:
+            modules[name] = _code(name, str(path)), str(path), is_package
     if missing := sorted((DOCUMENTATION | TYPED_DICTS) - modules.keys()):
         raise PackError(
             f"{missing[0]} is not imported any more: take it off the list in {Path(__file__).name}"

@@ -39,12 +39,15 @@ class UsedPages:
         self._process = Path("/proc") / str(pid)
         self._opened = opened
         self._read = 0
+        self._seen: set[Page] = set()
         # Files that were opened, and pages that were mapped, since the look before.
         self._looks: list[tuple[list[str], list[Page]]] = [(list(UNSEEN), [])]
 
     def look(self, *, models: bool) -> None:
         """Takes note of what was used; of the models' files only with ``models``."""
-        opened, mapped = list(self._newly_opened()), list(self._mapped())
+        opened = list(self._newly_opened())
+        mapped = [page for page in self._mapped() if page not in self._seen]
+        self._seen.update(mapped)
         if not models:
             opened = [path for path in opened if not _is_of_models(path)]
             mapped = [page for page in mapped if not _is_of_models(page[0])]
