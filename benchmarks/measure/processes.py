@@ -15,14 +15,14 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
+from benchmarks.measure.technique_probe import memory
+
 TEXTS = ["The treaty was signed in 1648.", "Yellow fever is transmitted by mosquitoes."] * 16
 
 
-def memory() -> dict[str, float]:
-    """Returns megabytes of this process by their names in smaps_rollup."""
-    with open("/proc/self/smaps_rollup", encoding="ascii") as stream:
-        lines = [line.split() for line in stream][1:]
-    sizes = {words[0].rstrip(":"): int(words[1]) / 1024 for words in lines}
+def shares() -> dict[str, float]:
+    """Returns megabytes of this process: resident, its share of them, and what is its own alone."""
+    sizes = memory()
     private = sizes["Private_Clean"] + sizes["Private_Dirty"]
     return {"resident": sizes["Rss"], "proportional": sizes["Pss"], "private": private}
 
@@ -35,7 +35,7 @@ def serve(pipe: Connection, event: Mapping[str, Any]) -> None:
     response = handler(event, None)
     pipe.send(sorted(response))
     pipe.recv()
-    pipe.send(memory())
+    pipe.send(shares())
     pipe.recv()
 
 

@@ -65,9 +65,13 @@ def main(patches: Sequence[tuple[str, str, str]], embed: object, rerank: object)
     ready = time.monotonic() - started
     first = _seconds_until_response(module.handler, embed, started)
     _seconds_until_response(module.handler, rerank, started)
-    memory = _memory()
+    figures_of_memory = memory()
     figures = {"ready": ready, "first embedding": first, "CPU": time.process_time()}
-    print(json.dumps(figures | {"resident": memory["Rss"], "anonymous": memory["Anonymous"]}))
+    print(
+        json.dumps(
+            figures | {"resident": figures_of_memory["Rss"], "anonymous": figures_of_memory["Anonymous"]}
+        )
+    )
 
 
 def _seconds_until_response(handler: object, event: object, started: float) -> float:
@@ -77,7 +81,7 @@ def _seconds_until_response(handler: object, event: object, started: float) -> f
     return time.monotonic() - started
 
 
-def _memory() -> dict[str, float]:
+def memory() -> dict[str, float]:
     """Returns megabytes of this process by their names in smaps_rollup."""
     with open("/proc/self/smaps_rollup", encoding="ascii") as stream:
         lines = [line.split() for line in stream]

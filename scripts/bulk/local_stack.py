@@ -18,18 +18,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-import boto3
-
 from scripts.bulk.definition import definition
 from scripts.bulk.pool import EmulatorPool, emulator_pool
 from scripts.dev.environments import ensure_environment
-from scripts.dev.local_s3 import ENVIRONMENT
+from scripts.dev.local_s3 import ENVIRONMENT, client
 from scripts.local.rie import HOST
 from scripts.paths import ROOT
 from scripts.processes import end_session, free_ports
 
 START_SECONDS = 30.0
 STOP_SECONDS = 3.0
+# What a client waits for a response: a function may take a minute.
+CLIENT_SECONDS = 90.0
 ROLE = "arn:aws:iam::000000000000:role/local"
 SERVICES = "s3,lambda,stepfunctions,iam,sts,logs"
 MEMORY_MB = 1_769
@@ -53,12 +53,24 @@ class LocalStack(NamedTuple):
 
     def client(self, service: str) -> Any:
         """Returns a client of one of its services."""
-        return _client(self.address, service)
+        return client(self.address, service, read_seconds=CLIENT_SECONDS)
 
 
 def client_environment(address: str) -> dict[str, str]:
     """Returns the variables by which AWS clients reach a MiniStack."""
     return {**ENVIRONMENT, "AWS_ENDPOINT_URL": address}
+
+
+def function_environment(address: str, models: Path) -> dict[str, str]:
+    """Returns the variables of a function that embeds with one thread, and reaches a MiniStack."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        **client_environment(address),
+        "MODEL_DIR": str(models),
+        "PRELOAD": "embedding",
+        "INFERENCE_THREADS": "1",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(MEMORY_MB),
+    }
 
 
 @contextmanager
@@ -73,13 +85,8 @@ def local_stack(
     """
     with ministack() as address:
         environment = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            **client_environment(address),
-            "MODEL_DIR": str(models),
-            "PRELOAD": "embedding",
-            "INFERENCE_THREADS": "1",
+            **function_environment(address, models),
             "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout),
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(MEMORY_MB),
         }
         with emulator_pool(environment, emulators) as pool:
             function = _function(address, pool.address)
@@ -91,7 +98,7 @@ def local_stack(
                     "BulkToleratedFailurePercentage": tolerated,
                 }
             )
-            machine = _client(address, "stepfunctions").create_state_machine(
+            machine = client(address, "stepfunctions").create_state_machine(
                 name="bulk", definition=text, roleArn=ROLE
             )["stateMachineArn"]
             yield LocalStack(address, machine, pool)
@@ -153,8 +160,8 @@ def _function(address: str, target: str) -> str:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.write(ROOT / "scripts" / "bulk" / "forwarder.py", "forwarder.py")
-    client = _client(address, "lambda")
-    arn: str = client.create_function(
+    functions = client(address, "lambda")
+    arn: str = functions.create_function(
         FunctionName="pipeline",
         Runtime="python3.11",
         Role=ROLE,
@@ -163,16 +170,6 @@ def _function(address: str, target: str) -> str:
         Timeout=900,
         Environment={"Variables": {"FUNCTION_ADDRESS": target}},
     )["FunctionArn"]
-    version = client.publish_version(FunctionName="pipeline")["Version"]
-    client.create_alias(FunctionName="pipeline", Name="live", FunctionVersion=version)
+    version = functions.publish_version(FunctionName="pipeline")["Version"]
+    functions.create_alias(FunctionName="pipeline", Name="live", FunctionVersion=version)
     return arn
-
-
-def _client(address: str, service: str) -> Any:
-    return boto3.client(
-        service,
-        endpoint_url=address,
-        region_name=ENVIRONMENT["AWS_REGION"],
-        aws_access_key_id=ENVIRONMENT["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=ENVIRONMENT["AWS_SECRET_ACCESS_KEY"],
-    )

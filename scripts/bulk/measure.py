@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import time
 
 from scripts.bulk.corpus import WORDS
-from scripts.bulk.local_stack import MEMORY_MB, client_environment, ministack
+from scripts.bulk.local_stack import function_environment, ministack
 from scripts.dev.local_s3 import client
 from scripts.local.embedded_bundle import ensure_bundle
 from scripts.local.rie import Emulator
@@ -26,15 +25,7 @@ def main() -> None:
         for bucket in ("texts", "vectors"):
             storage.create_bucket(Bucket=bucket)
         storage.put_object(Bucket="texts", Key="a.jsonl", Body="\n".join(map(json.dumps, rows)).encode())
-        environment = {
-            "PATH": os.environ["PATH"],
-            **client_environment(address),
-            "MODEL_DIR": str(models),
-            "PRELOAD": "embedding",
-            "INFERENCE_THREADS": "1",
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(MEMORY_MB),
-        }
-        with Emulator(environment) as emulator:
+        with Emulator(function_environment(address, models)) as emulator:
             # Warm: weights are repacked by then.
             emulator.invoke({"action": "embed", "texts": [row["text"] for row in rows[:64]]})
             began = time.monotonic()

@@ -10,7 +10,7 @@ from typing import Any
 from lambda_app.bulk import s3
 from lambda_app.bulk.aws import Location
 from lambda_app.bulk.job import read_job
-from lambda_app.bulk.layout import PLAN
+from lambda_app.bulk.layout import PLAN, records_of
 from lambda_app.errors import StorageRefusedError
 from scripts.bulk.progress import Progress, duration
 
@@ -55,8 +55,8 @@ def run(
     began = time.monotonic()
     while True:
         described = states.describe_execution(executionArn=execution)
-        if not planned and (planned := _entity(place) is not None):
-            total = sum(json.loads(line)["end"] - json.loads(line)["start"] for line in _lines(place))
+        if not planned and (planned := _is_there(place)):
+            total = sum(part["end"] - part["start"] for part in records_of(s3.read(place)))
             progress = Progress(job.work, total_bytes=total, memory_mb=memory_mb, machine=architecture)
         if planned:
             progress.show(progress.update())
@@ -92,14 +92,11 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _entity(place: Location) -> str | None:
+def _is_there(place: Location) -> bool:
     try:
-        return s3.head(place).etag
+        s3.head(place)
     except StorageRefusedError as error:
         if error.code == "object_not_found":
-            return None
+            return False
         raise
-
-
-def _lines(place: Location) -> list[str]:
-    return [line for line in s3.read(place).decode("ascii").split("\n") if line]
+    return True

@@ -46,15 +46,15 @@ def s3_server(address: str = "127.0.0.1") -> Iterator[str]:
         server.stop()
 
 
-def client(address: str) -> Any:
-    """Returns a boto3 client of the server at ``address``."""
+def client(address: str, service: str = "s3", *, read_seconds: float = 20) -> Any:
+    """Returns a boto3 client of a service of the server at ``address``."""
     return boto3.client(
-        "s3",
+        service,
         endpoint_url=address,
-        region_name="us-east-1",
+        region_name=ENVIRONMENT["AWS_REGION"],
         aws_access_key_id=ENVIRONMENT["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=ENVIRONMENT["AWS_SECRET_ACCESS_KEY"],
-        config=Config(read_timeout=20, retries={"total_max_attempts": 2}),
+        config=Config(read_timeout=read_seconds, retries={"total_max_attempts": 2}),
     )
 
 

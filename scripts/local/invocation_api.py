@@ -10,11 +10,12 @@ import re
 import traceback
 from typing import Any
 
+from lambda_app.limits import LAMBDA_REQUEST_BYTES
 from scripts.local.in_process import Handler, LocalContext
 
 # What Lambda takes of a synchronous and of an asynchronous invocation.
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-REQUEST_BYTES = 6 * 1024 * 1024
+REQUEST_BYTES = LAMBDA_REQUEST_BYTES
 EVENT_BYTES = 1024 * 1024
 Response = tuple[int, list[tuple[str, str]], bytes]
 _PATH = re.compile(r"/2015-03-31/functions/[^/]+/invocations/?(\?.*)?")

@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from lambda_app.dispatch import Dispatcher
+from lambda_app.errors import DeadlineError
 from tests.support.bulk_storage import IN, OUT, Storage
 from tests.support.fakes import Context
 
@@ -45,6 +47,19 @@ class Runner:
         # A state holds no more.
         assert len(json.dumps(response)) < 256 * 1024
         return response
+
+    def make_late(self, monkeypatch: pytest.MonkeyPatch, every: int) -> None:
+        """Has each call of the model whose number is a multiple of ``every`` run out of time."""
+        service = self.handler._service
+        embed, calls = service.embed, [0]
+
+        def late(request: Any, invocation: Any) -> Any:
+            calls[0] += 1
+            if calls[0] % every == 0:
+                raise DeadlineError("late", done=0, total=len(request.texts))
+            return embed(request, invocation)
+
+        monkeypatch.setattr(service, "embed", late)
 
     def plan(self, fields: dict[str, Any]) -> list[dict[str, Any]]:
         response = self.call({"action": "plan", "job": fields})

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import boto3
 import pytest
 
 from lambda_app.bulk import aws
@@ -24,13 +23,7 @@ class Storage:
     def __init__(self, address: str) -> None:
         self.address = address
         self.s3 = client(address)
-        self.vectors = boto3.client(
-            "s3vectors",
-            endpoint_url=address,
-            region_name="us-east-1",
-            aws_access_key_id=ENVIRONMENT["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=ENVIRONMENT["AWS_SECRET_ACCESS_KEY"],
-        )
+        self.vectors = client(address, "s3vectors")
         for bucket in (IN, OUT):
             self.s3.create_bucket(Bucket=bucket)
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
+from lambda_app.api.events.records import get, word
 from lambda_app.api.parsing import fields
 from lambda_app.errors import DeadlineError, FieldError, LambdaAppError, RequestError
 from lambda_app.invocation import Invocation, Result
-from lambda_app.text import encodable
 
 if TYPE_CHECKING:
     from lambda_app.service.service import Service
@@ -93,12 +93,12 @@ def answer_tasks(
             code, text = "TemporaryFailure", LambdaAppError.code
             if isinstance(error, LambdaAppError):
                 text = f"{error.code}: {error.message}"
-        results.append({"taskId": _word(task, "taskId"), "resultCode": code, "resultString": text})
+        results.append({"taskId": word(task, "taskId"), "resultCode": code, "resultString": text})
     failed = sum(result["resultCode"] != "Succeeded" for result in results)
     response = {
-        "invocationSchemaVersion": _word(event, "invocationSchemaVersion"),
+        "invocationSchemaVersion": word(event, "invocationSchemaVersion"),
         "treatMissingKeysAs": "TemporaryFailure",
-        "invocationId": _word(event, "invocationId"),
+        "invocationId": word(event, "invocationId"),
         "results": results,
     }
     return Result(response, f"{failed} of {len(results)} failed" if failed else "ok")
@@ -132,16 +132,16 @@ def _embed(service: Service, job: Mapping[str, Any], invocation: Invocation) -> 
 
 
 def _source(record: Mapping[str, Any], where: str) -> str:
-    content = _get(record, "s3")
-    return _url(_get(_get(content, "bucket"), "name"), _get(_get(content, "object"), "key"), where)
+    content = get(record, "s3")
+    return _url(get(get(content, "bucket"), "name"), get(get(content, "object"), "key"), where)
 
 
 def _task_source(task: Any, where: str) -> str:
-    bucket = _get(task, "s3Bucket")
-    arn = _get(task, "s3BucketArn")
+    bucket = get(task, "s3Bucket")
+    arn = get(task, "s3BucketArn")
     if bucket is None and isinstance(arn, str):
         bucket = arn.rpartition(":")[2]
-    return _url(bucket, _get(task, "s3Key"), where)
+    return _url(bucket, get(task, "s3Key"), where)
 
 
 def _url(bucket: Any, key: Any, where: str) -> str:
@@ -149,13 +149,3 @@ def _url(bucket: Any, key: Any, where: str) -> str:
         raise FieldError(f"{where} names no object", param=where)
     # Keys are written as in a form: a space is a plus sign.
     return f"s3://{bucket}/{unquote_plus(key)}"
-
-
-def _word(value: Any, name: str) -> str:
-    """Returns a string that can be sent back, empty where there is none."""
-    word = _get(value, name)
-    return word if isinstance(word, str) and encodable(word) else ""
-
-
-def _get(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else None

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lambda_app.api.events.batch import answer_one
+from lambda_app.api.named import import_named
 from lambda_app.api.response_size import size_bound
 from lambda_app.errors import (
     ConfigurationError,
@@ -54,7 +54,7 @@ def load_sink(name: str) -> Sink:
     """Returns the sink that RESULT_SINK names: a function as ``module:function``, or one that is ready.
 
     Raises:
-        ConfigurationError: there is no such function, or the image has not what the sink needs.
+        ConfigurationError: the function does not exist, or the image lacks what the sink needs.
     """
     if name == DISCARD:
         return _discard
@@ -62,14 +62,7 @@ def load_sink(name: str) -> Sink:
         from lambda_app.api.events.stored import ready_sink
 
         return ready_sink(name)
-    module, _, function = name.partition(":")
-    try:
-        sink = getattr(import_module(module), function)
-    except Exception as error:
-        raise ConfigurationError(
-            f"RESULT_SINK cannot be imported ({type(error).__name__}): it must be module:function",
-            param="RESULT_SINK",
-        ) from error
+    sink = import_named(name, "RESULT_SINK", "module:function")
     if not callable(sink):
         raise ConfigurationError("RESULT_SINK must name a function", param="RESULT_SINK")
     found: Sink = sink

@@ -17,11 +17,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lambda_app.api.events.attributes import plain
+from lambda_app.api.events.records import get, word
 from lambda_app.api.events.sinks import Message, Sink, serve_messages
 from lambda_app.api.parsing import fields
 from lambda_app.errors import FieldError, InvalidJSONError
 from lambda_app.invocation import Invocation, Result
-from lambda_app.text import encodable
 
 if TYPE_CHECKING:
     from lambda_app.service.service import Service
@@ -39,7 +39,7 @@ def matches(event: Any) -> bool:
     records = event.get("Records") if isinstance(event, dict) else None
     if not isinstance(records, list) or not records:
         return False
-    sources = {source if isinstance(source := _get(record, "eventSource"), str) else "" for record in records}
+    sources = {source if isinstance(source := get(record, "eventSource"), str) else "" for record in records}
     return sources in ({KINESIS}, {DYNAMODB})
 
 
@@ -58,30 +58,30 @@ def answer(sink: Sink | None, service: Service, event: Mapping[str, Any], invoca
 
 
 def _kinesis(record: Mapping[str, Any]) -> Message:
-    content = _get(record, "kinesis")
-    attributes = {"partition_key": _word(content, "partitionKey")}
-    return _message(record, _word(content, "sequenceNumber"), attributes, partial(_data, content))
+    content = get(record, "kinesis")
+    attributes = {"partition_key": word(content, "partitionKey")}
+    return _message(record, word(content, "sequenceNumber"), attributes, partial(_data, content))
 
 
 def _dynamodb(record: Mapping[str, Any]) -> Message:
-    content = _get(record, "dynamodb")
-    keys = _get(content, "Keys")
+    content = get(record, "dynamodb")
+    keys = get(content, "Keys")
     return _message(
         record,
-        _word(content, "SequenceNumber"),
-        {"keys": keys if isinstance(keys, dict) else {}, "event_name": _word(record, "eventName")},
+        word(content, "SequenceNumber"),
+        {"keys": keys if isinstance(keys, dict) else {}, "event_name": word(record, "eventName")},
         partial(_new_image, content),
     )
 
 
 def _message(record: Mapping[str, Any], number: str, attributes: dict[str, Any], read: Any) -> Message:
     # Sequence numbers are unique in a shard, the identifiers of events everywhere.
-    return Message(number, _word(record, "eventID") or number, attributes, read)
+    return Message(number, word(record, "eventID") or number, attributes, read)
 
 
 def _data(content: Any) -> Any:
     """Returns the event in the data of a record of Kinesis."""
-    data = _get(content, "data")
+    data = get(content, "data")
     if not isinstance(data, str):
         raise FieldError("the record has no data", param="data", code="missing_field")
     try:
@@ -97,7 +97,7 @@ def _data(content: Any) -> Any:
 
 def _new_image(content: Any) -> Any:
     """Returns the event in the new item of a record of DynamoDB."""
-    image = _get(content, "NewImage")
+    image = get(content, "NewImage")
     if not isinstance(image, dict):
         raise FieldError(
             "the record has no new item: set the stream's StreamViewType to NEW_IMAGE or NEW_AND_OLD_IMAGES",
@@ -115,13 +115,3 @@ def _new_image(content: Any) -> Any:
     if isinstance(value, str):
         return fields.parse_json(value.encode("utf-8", errors="surrogatepass"))
     return value
-
-
-def _get(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else None
-
-
-def _word(value: Any, name: str) -> str:
-    """Returns a string without lone surrogates, empty where there is none."""
-    word = _get(value, name)
-    return word if isinstance(word, str) and encodable(word) else ""

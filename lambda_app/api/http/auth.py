@@ -27,7 +27,7 @@ def check_key(event: Mapping[str, Any], hashes: Iterable[str], *, docs_public: b
     With ``docs_public`` the pages about the function need none: a browser cannot send one with an address.
 
     Raises:
-        AuthenticationError: there is no key, or it is not known. The message does not depend on what is wrong
+        AuthenticationError: the key is missing or not known. The message does not depend on what is wrong
             with a key, so that it reveals nothing about keys.
     """
     method, path = gateway.method(event), gateway.path(event)

@@ -51,7 +51,7 @@ def lattice_response(response: Mapping[str, Any]) -> dict[str, Any]:
     status = int(response["statusCode"])
     headers = dict(response.get("headers") or {})
     if response.get("cookies"):
-        # One value for each name is all that there is room for.
+        # Each name can have one value.
         headers["set-cookie"] = response["cookies"][0]
     known = {member.value for member in HTTPStatus}
     return {

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib import import_module
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from lambda_app.api.named import import_named
 from lambda_app.errors import ConfigurationError
 
 
@@ -28,14 +28,14 @@ def include_routers(app: FastAPI, names: Iterable[str]) -> None:
 
 
 class _Tidied:
-    """Tries a path that is no route again with a slash at its end, or without: redirects are off."""
+    """Tries a path that is not a route again with a slash at its end, or without: redirects are off."""
 
     def __init__(self, router: Any) -> None:
         self._router = router
         self._not_found = router.default
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Runs the route there is, or answers that there is none."""
+        """Runs the route that is found, or answers that the path is not known."""
         path = scope["path"]
         other = path.rstrip("/") if path.endswith("/") else f"{path}/"
         if other and "retried" not in scope:
@@ -53,14 +53,7 @@ def merge(document: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _load(name: str) -> APIRouter:
-    module, _, attribute = name.partition(":")
-    try:
-        router = getattr(import_module(module), attribute)
-    except Exception as error:
-        raise ConfigurationError(
-            f"APP_ROUTERS cannot be imported ({type(error).__name__}): it must be module:router",
-            param="APP_ROUTERS",
-        ) from error
+    router = import_named(name, "APP_ROUTERS", "module:router")
     if not isinstance(router, APIRouter):
         raise ConfigurationError("APP_ROUTERS must name FastAPI APIRouters", param="APP_ROUTERS")
     return router

@@ -26,7 +26,7 @@ def health(service: Service, payload: Mapping[str, Any], invocation: Invocation)
 def describe(service: Service, payload: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
     """Returns models, quantization, CPU features, versions, limits and the cold start's phases.
 
-    With the fields of TEI, which serves one task: embedding here, ranking where there is no more.
+    With the fields of TEI, which serves one task: embedding here, ranking where nothing else is served.
     """
     models = service.models()
     return (_tei_fields(service, models[0]) if models else {}) | _own_fields(service, models)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lambda_app.api.parsing import fields
 from lambda_app.api.parsing.input_type import INPUT_TYPES
-from lambda_app.api.parsing.json_schema import Refer, Schema, text_schema
+from lambda_app.api.parsing.json_schema import Refer, Schema, enum_schema, text_schema
 from lambda_app.api.parsing.request import Field, Request
 from lambda_app.api.providers.rows import embed_rows, read_rows, score_rows
 from lambda_app.limits import Limits
@@ -60,7 +60,7 @@ class SnowflakeEmbedRequest(Request):
     data = Rows(
         "Rows of number, text and input type, which is passage unless it is stated.",
         text_schema(),
-        {"enum": list(INPUT_TYPES), "type": "string"},
+        enum_schema(INPUT_TYPES),
         optional=1,
     )
 

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from lambda_app.errors import LambdaAppError, StorageRefusedError, UnservedEventError
-from scripts.dev.local_s3 import s3_server
 from scripts.paths import ROOT
-from tests.support.bulk_storage import IN, OUT, Storage, storage
+from tests.support.bulk_storage import IN, OUT, Storage
 from tests.support.fakes import Context, fake_dispatcher
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 LINES = '{"id": "1", "text": "a"}\n{"id": "2", "text": "bb"}\n'
-
-
-@pytest.fixture(scope="module")
-def s3_address() -> Iterator[str]:
-    with s3_server() as address:
-        yield address
-
-
-@pytest.fixture
-def store(s3_address: str) -> Iterator[Storage]:
-    with storage(s3_address) as opened:
-        yield opened
 
 
 def dispatcher(output: str = f"s3://{OUT}/done") -> Any:

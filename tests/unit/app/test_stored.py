@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,23 +10,10 @@ import pytest
 from lambda_app.api.events import stored
 from lambda_app.api.events.sinks import load_sink
 from lambda_app.errors import ConfigurationError, NotStoredError
-from scripts.dev.local_s3 import s3_server
-from tests.support.bulk_storage import OUT, Storage, storage
+from tests.support.bulk_storage import OUT, Storage
 from tests.support.fakes import DIMENSIONS, Context, fake_dispatcher
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(scope="module")
-def s3_address() -> Iterator[str]:
-    with s3_server() as address:
-        yield address
-
-
-@pytest.fixture
-def store(s3_address: str) -> Iterator[Storage]:
-    with storage(s3_address) as opened:
-        yield opened
 
 
 def message(identifier: str, event: Any) -> dict[str, Any]:

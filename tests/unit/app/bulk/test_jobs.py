@@ -285,18 +285,7 @@ def test_a_deadline_within_a_group_loses_and_doubles_nothing(
 ) -> None:
     """The first groups are fast and later ones slow, so that estimates are wrong."""
     store.put("in/a.jsonl", jsonl(rows(400)))
-    service = runner.handler._service
-    embed, calls = service.embed, [0]
-
-    def late(request: Any, invocation: Any) -> Any:
-        from lambda_app.errors import DeadlineError
-
-        calls[0] += 1
-        if calls[0] % 3 == 0:
-            raise DeadlineError("late", done=0, total=len(request.texts))
-        return embed(request, invocation)
-
-    monkeypatch.setattr(service, "embed", late)
+    runner.make_late(monkeypatch, 3)
     summary = runner.run()
     assert summary["rows"] == {"in": 400, "out": 400, "refused": 0}
     assert len(by_id(store.all_lines("out/parts/"))) == 400

@@ -95,18 +95,7 @@ def test_a_long_object_of_parquet_goes_on(
         "in/a.parquet", parquet(tmp_path, "SELECT range AS id, 'text ' || range AS text FROM range(5000)")
     )
     monkeypatch.setattr("lambda_app.bulk.write.MAX_FILE_VECTORS", 500)
-    service = runner.handler._service
-    embed, calls = service.embed, [0]
-
-    def late(request: Any, invocation: Any) -> Any:
-        from lambda_app.errors import DeadlineError
-
-        calls[0] += 1
-        if calls[0] % 5 == 0:
-            raise DeadlineError("late", done=0, total=len(request.texts))
-        return embed(request, invocation)
-
-    monkeypatch.setattr(service, "embed", late)
+    runner.make_late(monkeypatch, 5)
     assert runner.run()["rows"] == {"in": 5000, "out": 5000, "refused": 0}
     assert [line["id"] for line in store.all_lines("out/parts/")] == [str(number) for number in range(5000)]
 
