@@ -42,8 +42,8 @@ def of_model_name(name: str, *, has_prompts: bool) -> InputType | None:
         return INPUT_TYPES[word]
     if colon and has_prompts and _is_misspelt(end.lower()):
         raise FieldError(
-            "model ends in a word that is not an input type: after the colon write "
-            f"{', '.join(INPUT_TYPES)}, or leave both out",
+            f"model ends in a word that is no input type: after the colon write {', '.join(INPUT_TYPES)}, or "
+            "leave both out",
             param="model",
         )
     return None
