@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -29,12 +30,13 @@ class BuiltModel:
     """A model of the finished bundle.
 
     ``source_bytes`` is the size of what it was made from. ``assignment`` has the scheme of each product,
-    where products differ in it.
+    where products differ in it, ``activations`` how each quantized tensor is scaled.
     """
 
     info: ModelInfo
     source_bytes: int
     assignment: Mapping[str, str] | None = None
+    activations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def build_model(
@@ -66,7 +68,7 @@ def build_model(
         mixed = None
         if config.quantization == "mixed":
             mixed = mixed_quantizer(config.mixed, task, config.arch, progress.note)
-        graph = quantize_model(
+        graph, scales = quantize_model(
             model,
             config.quantization,
             config.arch,
@@ -107,7 +109,12 @@ def build_model(
         fingerprint="",
     )
     info = info._replace(fingerprint=fingerprint(info))
-    return BuiltModel(info, source.files.bytes, None if mixed is None else mixed.assignment)
+    return BuiltModel(
+        info,
+        source.files.bytes,
+        None if mixed is None else mixed.assignment,
+        {name: scale.record() for name, scale in scales.items()},
+    )
 
 
 def _export(source: ModelInput, work: Path, pooling: Pooling | None) -> onnx.ModelProto:

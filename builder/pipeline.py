@@ -58,6 +58,9 @@ def build(
         assignments = {one.info.task: dict(one.assignment) for one in built if one.assignment is not None}
         if assignments:
             facts["mixed"] = assignments
+        activations = {one.info.task: dict(one.activations) for one in built if one.activations}
+        if activations:
+            facts["activations"] = activations
         write_manifest(stage, facts, [one.info for one in built], config.rerank_kind)
         if config.parity != "off":
             built = [

@@ -80,11 +80,16 @@ def _round(
     symmetric: bool,
 ) -> BlockWeights:
     grid = BlockGrid.of(weight, bits, BLOCK, symmetric=symmetric)
-    codes = rounding(weight, grid.scales_by_row(), -grid.zeros_by_row(), grid.max_code - grid.zeros_by_row())
+    zeros = grid.zeros_by_row()
+    codes = rounding(
+        weight,
+        grid.scales_by_row(),
+        lambda channel, _neighbour: (-zeros[channel], grid.max_code - zeros[channel]),
+    )
     exact = rows @ weight
     found = rows @ (codes * grid.scales_by_row())
     error = float(np.square(exact - found).sum() / max(np.square(exact).sum(), 1e-12))
-    return BlockWeights(grid, (codes + grid.zeros_by_row()).astype(np.uint8), error)
+    return BlockWeights(grid, (codes + zeros).astype(np.uint8), error)
 
 
 def _sensitive(products: list[Product], chosen: dict[str, BlockWeights]) -> list[str]:

@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from lambda_app.bundle import Task
 
 TEXTS = Path(__file__).parents[1] / "data" / "calibration_texts.tsv"
-# About what the function runs at once; dynamic quantization takes its range over such a batch.
+# About what the function runs at once.
 BATCH_TOKENS = 1024
 # Activations kept in memory at once, as float32; a large model is run several times.
 _CHUNK_BYTES = 768 << 20
@@ -35,18 +35,16 @@ Batch = dict[str, NDArray[np.int64]]
 class Activation:
     """A tensor on all calibration texts.
 
-    ``rows`` is (tokens, channels) without padding, ``batch`` the batch of each row. ``low`` and ``high`` are
-    (batches, channels), and include padding, as they do in the function.
+    ``rows`` is (tokens, channels) without padding. Without ``by_token`` there is a row for each text, as
+    behind the pooling.
     """
 
     rows: NDArray[np.float32]
-    batch: NDArray[np.int64]
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
+    by_token: bool = True
 
     def thinned(self, every: int) -> Activation:
         """Returns it with one row in ``every``."""
-        return replace(self, rows=self.rows[::every], batch=self.batch[::every])
+        return replace(self, rows=self.rows[::every])
 
 
 def calibration_texts() -> list[str]:
@@ -112,19 +110,16 @@ def _run(graph: Path, names: Sequence[str], batches: Sequence[Batch]) -> Iterato
     session = _session_with_outputs(graph, names)
     wanted = {value.name for value in session.get_inputs()}
     rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
-    extremes: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
+    by_token = dict.fromkeys(names, True)
     for batch in batches:
         inputs = {name: value for name, value in batch.items() if name in wanted}
-        real = batch["attention_mask"].reshape(-1).astype(bool)
+        mask = batch["attention_mask"].astype(bool)
         for name, value in zip(names, session.run(list(names), inputs), strict=True):
+            by_token[name] &= value.shape[:2] == mask.shape
             flat = value.reshape(-1, value.shape[-1])
-            # Behind the pooling (in the head of a cross-encoder) there is a row per text, and all count.
-            rows[name].append(flat[real] if len(flat) == len(real) else flat)
-            extremes[name].append(np.stack([flat.min(axis=0), flat.max(axis=0)]))
+            rows[name].append(flat[mask.reshape(-1)] if by_token[name] else flat)
     for name in names:
-        found, parts = np.stack(extremes.pop(name)), rows.pop(name)
-        of_row = np.repeat(np.arange(len(batches)), [len(part) for part in parts])
-        yield name, Activation(np.concatenate(parts), of_row, found[:, 0], found[:, 1])
+        yield name, Activation(np.concatenate(rows.pop(name)), by_token[name])
 
 
 def _session_with_outputs(graph: Path, names: Sequence[str]) -> onnxruntime.InferenceSession:

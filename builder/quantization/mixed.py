@@ -21,9 +21,10 @@ from onnx import ModelProto, NodeProto
 from builder.errors import ConfigError
 from builder.graph.export import save_model
 from builder.graph.products import Product, find_products
+from builder.quantization.activation_scale import ActivationScale
 from builder.quantization.blocks import replace_with_blocks
 from builder.quantization.calibration import Batch
-from builder.quantization.dynamic import quantize_int8
+from builder.quantization.int8 import quantize_int8
 
 INT8, BLOCK, FP32 = "int8", "int8-block", "fp32"
 FINER = {"MatMul": BLOCK, "Attention": FP32}
@@ -49,7 +50,7 @@ class MixedQuantizer:
     assignment: Assignment = field(default_factory=dict)
     reached: float = 0.0
 
-    def __call__(self, source: Path, target: Path, batches: Sequence[Batch]) -> None:
+    def __call__(self, source: Path, target: Path, batches: Sequence[Batch]) -> dict[str, ActivationScale]:
         """Reads the fused FP32 graph from one file and writes the quantized one to another.
 
         Raises:
@@ -58,7 +59,8 @@ class MixedQuantizer:
         """
         coarse = source.with_name("coarse.onnx")
         # No product is left in FP32 for its error alone: what stays fine is decided here.
-        smoothed = quantize_int8(source, coarse, batches, bits=self.bits, keep_coarse=True)
+        result = quantize_int8(source, coarse, batches, bits=self.bits, keep_coarse=True)
+        smoothed = result.smoothed
         products = find_products(onnx.load(str(smoothed), load_external_data=False))
         finer = source.with_name("finer.onnx")
         fine = onnx.load(str(smoothed))
@@ -74,6 +76,8 @@ class MixedQuantizer:
             product.name: FINER[product.operator] if product.name in chosen else INT8 for product in products
         }
         graphs.write(chosen, target)
+        coarse_inputs = {product.input for product in products if product.name not in chosen}
+        return {name: scale for name, scale in result.scales.items() if name in coarse_inputs}
 
     def _search(
         self, source: Path, graphs: _Graphs, products: Sequence[Product], batches: Sequence[Batch]

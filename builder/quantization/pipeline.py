@@ -21,6 +21,7 @@ from onnxruntime.transformers.optimizer import optimize_model
 from builder.config.schema import Arch
 from builder.errors import ExportError
 from builder.graph.export import save_model
+from builder.quantization.activation_scale import ActivationScale
 from builder.quantization.calibration import Batch
 from builder.quantization.mixed import MixedQuantizer
 from builder.quantization.schemes import SCHEMES
@@ -39,11 +40,11 @@ def quantize_model(
     vocabulary: int,
     work: Path,
     mixed: MixedQuantizer | None = None,
-) -> ModelProto:
+) -> tuple[ModelProto, dict[str, ActivationScale]]:
     """Fuses, quantizes and optimises a graph for CPU; its inputs and outputs stay as they are.
 
-    ``mixed`` does it in the scheme of that name. ``model`` is used up. Steps pass files on, so that
-    the FP32 weights are in memory once.
+    Returns it and the scales of its activations, by tensor. ``mixed`` does it in the scheme of that name.
+    ``model`` is used up. Steps pass files on, so that the FP32 weights are in memory once.
 
     Raises:
         ExportError: onnxruntime cannot optimise or quantize the graph.
@@ -62,13 +63,13 @@ def quantize_model(
             exported.unlink()
             gc.collect()
             if mixed is not None:
-                mixed(fused, quantized, batches)
+                scales = mixed(fused, quantized, batches)
             else:
-                chosen.quantize(fused, quantized, arch, batches)
+                scales = chosen.quantize(fused, quantized, arch, batches)
             _optimise(quantized, optimised)
             result = onnx.load(str(optimised))
             chosen.finish(result)
-            return result
+            return result, scales
         except (RuntimeError, ValueError, KeyError, AttributeError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
             raise ExportError(f"onnxruntime cannot quantize the graph ({scheme}): {reason}") from error
@@ -118,8 +119,8 @@ def _optimise(source: Path, target: Path) -> None:
         str(source),
         options,
         providers=["CPUExecutionProvider"],
-        # See _fuse: it would fuse here what was left apart there.
-        disabled_optimizers=["SkipLayerNormFusion"],
+        # See _fuse and integer_nodes: they would fuse here what was left apart there.
+        disabled_optimizers=["SkipLayerNormFusion", "BiasGeluFusion"],
     )
 
 

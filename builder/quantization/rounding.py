@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,18 +12,51 @@ from numpy.typing import NDArray
 _DAMPING = 0.01
 _BLOCK = 128
 
+Limit: TypeAlias = "int | NDArray[np.integer]"
+# Called with a channel, and the codes of its neighbour (0 and 1, 2 and 3...) if those are known.
+Bounds: TypeAlias = Callable[[int, "NDArray[np.int16] | None"], tuple[Limit, Limit]]
 
-def channel_scales(weight: NDArray[np.float32], levels: int) -> NDArray[np.float32]:
-    """Returns one step for each output channel, symmetric: the largest weight becomes ``levels``."""
-    scales: NDArray[np.float32] = np.maximum(np.abs(weight).max(axis=0), 1e-12).astype(np.float32) / levels
-    return scales
+
+@dataclass(frozen=True, slots=True)
+class ChannelLimits:
+    """What the integers of an output channel's weights may be: from ``-largest`` to ``largest``.
+
+    With ``pairs``, two neighbouring input channels (0 and 1, 2 and 3...) have positive weights of at most
+    that sum, and negative ones of at least minus that.
+    """
+
+    largest: int
+    pairs: int | None = None
+
+    def scales(self, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns the smallest step that holds each output channel of (channels, outputs) weights."""
+        steps = np.maximum(np.abs(weight).max(axis=0), 1e-12) / self.largest
+        if self.pairs is not None:
+            padded = weight if len(weight) % 2 == 0 else np.pad(weight, ((0, 1), (0, 0)))
+            for side in (padded, -padded):
+                sums = np.maximum(side, 0).reshape(-1, 2, weight.shape[1]).sum(axis=1).max(axis=0)
+                # Both may be rounded up.
+                steps = np.maximum(steps, sums / (self.pairs - 1))
+        result: NDArray[np.float32] = steps.astype(np.float32)
+        return result
+
+    def bounds(self, _channel: int, partner: NDArray[np.int16] | None) -> tuple[Limit, Limit]:
+        """Returns the smallest and the largest code of a channel whose neighbour has ``partner``, if any."""
+        if self.pairs is None or partner is None:
+            return -self.largest, self.largest
+        return (
+            -np.minimum(self.largest, self.pairs - np.maximum(-partner, 0)),
+            np.minimum(self.largest, self.pairs - np.maximum(partner, 0)),
+        )
 
 
 def round_to_nearest(
-    weight: NDArray[np.float32], scales: NDArray[np.float32], levels: int
+    weight: NDArray[np.float32], scales: NDArray[np.float32], limits: ChannelLimits
 ) -> NDArray[np.int8]:
-    """Returns codes of (channels, outputs) weights."""
-    codes: NDArray[np.int8] = np.clip(np.rint(weight / scales), -levels, levels).astype(np.int8)
+    """Returns codes of (channels, outputs) weights, within the limits that ``scales`` were made for."""
+    codes: NDArray[np.int8] = np.clip(np.rint(weight / scales), -limits.largest, limits.largest).astype(
+        np.int8
+    )
     return codes
 
 
@@ -110,24 +145,25 @@ class CompensatedRounding:
         self,
         weight: NDArray[np.float32],
         scales: NDArray[np.float32],
-        min_code: int | NDArray[np.integer],
-        max_code: int | NDArray[np.integer],
+        bounds: Bounds,
     ) -> NDArray[np.int16]:
-        """Returns codes from ``min_code`` to ``max_code`` of (channels, outputs) weights.
+        """Returns codes of (channels, outputs) weights; ``scales`` has their shape or broadcasts to it.
 
-        ``scales`` and both bounds have the weights' shape or broadcast to it.
+        ``bounds`` gives the smallest and largest codes of a channel.
         """
         left = weight[self._order].astype(np.float64)
         upper = self._upper
-        steps, low, high = (
-            np.broadcast_to(value, weight.shape)[self._order] for value in (scales, min_code, max_code)
-        )
+        steps = np.broadcast_to(scales, weight.shape)[self._order]
+        place = np.argsort(self._order)
         codes = np.empty(left.shape, np.int16)
         for start in range(0, len(left), _BLOCK):
             end = min(start + _BLOCK, len(left))
             errors = np.empty((end - start, left.shape[1]))
             for row in range(start, end):
-                code = np.clip(np.rint(left[row] / steps[row]), low[row], high[row])
+                channel = int(self._order[row])
+                neighbour = place[channel ^ 1] if channel ^ 1 < len(place) else row
+                low, high = bounds(channel, codes[neighbour] if neighbour < row else None)
+                code = np.clip(np.rint(left[row] / steps[row]), low, high)
                 codes[row] = code
                 error = (left[row] - code * steps[row]) / upper[row, row]
                 errors[row - start] = error

@@ -5,27 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from onnx import ModelProto
 
 from builder.config.schema import Arch, Mixed
 from builder.errors import ExportError
+from builder.quantization.activation_scale import ActivationScale
 from builder.quantization.blocks import quantize_blocks
 from builder.quantization.calibration import Batch
-from builder.quantization.dynamic import quantize_int8
 from builder.quantization.embedding_table import quantize_embedding_rows
 from builder.quantization.half import store_half
+from builder.quantization.int8 import quantize_int8
 from builder.quantization.mixed import MixedQuantizer
 from lambda_app.bundle import Quantization
 
-# Seven bits on x86-64: two products of an 8-bit activation and a weight (255 * 64 * 2 = 32640) fit 16 bits,
-# in which AVX2's vpmaddubsw adds them: the same answers with and without VNNI. Arm has no such step.
+# Seven bits on x86-64, for two neighbouring weights together: the products of 8-bit activations and them fit
+# 16 bits (255 * 128 = 32640), in which AVX2's vpmaddubsw adds them: the same answers with and without VNNI.
+# Arm has no such step.
 _INT8_BITS: dict[Arch, int] = {"x86_64": 7, "arm64": 8}
 _INT8_SAFE_ON: dict[Arch, tuple[str, ...]] = {
     "x86_64": ("avx2", "avx512", "avx_vnni", "avx512_vnni"),
     "arm64": ("neon", "dotprod", "i8mm"),
 }
 _VNNI = ("avx_vnni", "avx512_vnni", "amx_int8")
+
+
+Scales: TypeAlias = "dict[str, ActivationScale]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +41,14 @@ class Scheme:
     Attributes:
         prepare: Changes the exported graph, given its number of word embeddings.
         quantize: Reads the fused graph from one file and writes the quantized one to another; may use what
-            the calibration texts do to it.
+            the calibration texts do to it. Returns the scales of activations, by tensor, where it sets any.
         describe: Returns the manifest's description.
         attention: Whether attention and its projections become one node; otherwise they stay apart.
         finish: Changes the optimised graph.
     """
 
     prepare: Callable[[ModelProto, int], None]
-    quantize: Callable[[Path, Path, Arch, Sequence[Batch]], None]
+    quantize: Callable[[Path, Path, Arch, Sequence[Batch]], Scales]
     describe: Callable[[Arch], Quantization]
     attention: bool = True
     finish: Callable[[ModelProto], None] = lambda _model: None
@@ -58,25 +64,28 @@ def mixed_quantizer(mixed: Mixed, task: str, arch: Arch, note: Callable[[str], N
     return MixedQuantizer(mixed.min_fidelity, _INT8_BITS[arch], mixed.assignments.get(task), note)
 
 
-def _int8(source: Path, target: Path, arch: Arch, batches: Sequence[Batch]) -> None:
-    quantize_int8(source, target, batches, bits=_INT8_BITS[arch])
+def _int8(source: Path, target: Path, arch: Arch, batches: Sequence[Batch]) -> Scales:
+    return quantize_int8(source, target, batches, bits=_INT8_BITS[arch]).scales
 
 
-def _int8_full(source: Path, target: Path, _arch: Arch, batches: Sequence[Batch]) -> None:
-    quantize_int8(source, target, batches, bits=8)
+def _int8_full(source: Path, target: Path, _arch: Arch, batches: Sequence[Batch]) -> Scales:
+    return quantize_int8(source, target, batches, bits=8).scales
 
 
-def _int8_blocks(source: Path, target: Path, _arch: Arch, batches: Sequence[Batch]) -> None:
+def _int8_blocks(source: Path, target: Path, _arch: Arch, batches: Sequence[Batch]) -> Scales:
     quantize_blocks(source, target, batches, bits=8)
+    return {}
 
 
-def _int4_blocks(source: Path, target: Path, _arch: Arch, batches: Sequence[Batch]) -> None:
+def _int4_blocks(source: Path, target: Path, _arch: Arch, batches: Sequence[Batch]) -> Scales:
     quantize_blocks(source, target, batches, bits=4)
+    return {}
 
 
-def _keep(source: Path, target: Path, _arch: Arch, _batches: Sequence[Batch]) -> None:
+def _keep(source: Path, target: Path, _arch: Arch, _batches: Sequence[Batch]) -> Scales:
     """Leaves FP32 as it is. The weights' file is named in the graph, so it stays where it is."""
     source.rename(target)
+    return {}
 
 
 def _nothing(_model: ModelProto, _vocabulary: int) -> None:

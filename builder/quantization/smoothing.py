@@ -31,7 +31,7 @@ def find_factors(activation: Activation, weight: NDArray[np.float32], levels: in
     """
     columns = np.abs(weight[:, :: max(1, weight.shape[1] // _COLUMNS)]).astype(np.float64)
     columns /= columns.max() + 1e-30
-    peak = np.maximum(np.maximum(-activation.low, activation.high).max(axis=0), 1e-4).astype(np.float64)
+    peak = np.maximum(np.abs(activation.rows).max(axis=0), 1e-4).astype(np.float64)
     power = np.maximum(np.square(activation.rows).mean(axis=0), 1e-9).astype(np.float64)
     energy = np.square(columns).sum(axis=1) + 1e-12
     high_power = columns**_NORM
@@ -76,15 +76,3 @@ def _gradient(
     total = of_activations + _WEIGHT_SHARE * of_weights
     gradient: NDArray[np.float64] = (by_activations + _WEIGHT_SHARE * by_weights) / total
     return gradient
-
-
-def quantize_activation(activation: Activation, factors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns ``rows / factors`` as DynamicQuantizeLinear makes them: 8 bits over each batch's range."""
-    low = np.minimum((activation.low / factors).min(axis=1), 0)
-    high = np.maximum((activation.high / factors).max(axis=1), 0)
-    step = np.maximum((high - low) / ACTIVATION_STEPS, 1e-12).astype(np.float32)
-    zero = np.rint(-low / step)
-    step, zero = step[activation.batch, None], zero[activation.batch, None].astype(np.float32)
-    codes = np.clip(np.rint(activation.rows / factors / step) + zero, 0, ACTIVATION_STEPS)
-    result: NDArray[np.float32] = (codes - zero) * step
-    return result

@@ -56,7 +56,7 @@ def eight_bits(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) ->
     return Bundle.open(root)
 
 
-def test_weights_of_seven_bits_cannot_saturate(tiny_bundle: Bundle, eight_bits: Bundle) -> None:
+def test_weights_of_int8_cannot_saturate(tiny_bundle: Bundle, eight_bits: Bundle) -> None:
     for model in tiny_bundle.models():
         assert cannot_saturate(model)
     for model in eight_bits.models():
@@ -76,7 +76,7 @@ def test_without_emulation_the_range_of_the_weights_is_what_tells(
     assert native is not None
     assert report["checked"][native] == "native"
     others = {how for name, how in report["checked"].items() if name != native}
-    assert others == {"weights of at most 64"}
+    assert others == {"pairs of weights of at most 128"}
     names, report, failures = check_instruction_sets(large, "x86_64", "auto", EMBEDDING)
     assert (names, failures) == ((native,), [])
     *_, failures = check_instruction_sets(large, "x86_64", "require", EMBEDDING)
