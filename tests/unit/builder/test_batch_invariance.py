@@ -15,7 +15,7 @@ from lambda_app.models.session import open_session
 from lambda_app.models.tokenizer import load_tokenizer
 from lambda_app.models.tokenizer.tokenizer import Encoding
 from tests.support.builds import ROOT, build_bundle
-from tests.support.tiny_families import FAMILIES, tiny_embedder, tiny_cross_encoder
+from tests.support.tiny_families import FAMILIES, tiny_cross_encoder, tiny_embedder
 from tests.support.tiny_sources import TinySources
 
 # What the order of FP32 sums leaves, in the pooling of a longer batch.

@@ -1,5 +1,6 @@
 """The pieces of quantization on arrays and graphs whose answers are known."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,16 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from builder.errors import ExportError
+from builder.graph.products import Product
 from builder.graph.reference import Reference, load_torch_model
+from builder.graph.residual_bias import move_biases
 from builder.parity.data import load_rankings, load_texts
+from builder.quantization.activation_scale import choose_scale
 from builder.quantization.calibration import Activation, calibration_texts
-from builder.quantization.rounding import BlockGrid, CompensatedRounding, channel_scales, round_to_nearest
+from builder.quantization.integer_nodes import Rounded, write_products
+from builder.quantization.rounding import BlockGrid, ChannelLimits, CompensatedRounding, round_to_nearest
 from builder.quantization.schemes import check_machine
-from builder.quantization.smoothing import find_factors, quantize_activation
+from builder.quantization.smoothing import find_factors
 from lambda_app.bundle import Bundle
 from lambda_app.models.embedder import Embedder
 from tests.support.builds import build_bundle
@@ -23,6 +28,7 @@ from tests.support.tiny_models import MAX_TOKENS
 from tests.support.tiny_sources import TinySources
 
 TOKENS, CHANNELS, OUTPUTS = 400, 48, 96
+SEVEN = ChannelLimits(127, pairs=128)
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +39,7 @@ def activation() -> Activation:
     rows = (random.normal(size=(TOKENS, 12)) @ mixing).astype(np.float32)
     rows[:, 5] *= 60
     rows[::50, 9] += 200
-    batch = np.repeat(np.arange(4), TOKENS // 4)
-    parts = rows.reshape(4, -1, CHANNELS)
-    return Activation(rows, batch, parts.min(axis=1), parts.max(axis=1))
+    return Activation(rows)
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +48,9 @@ def weight() -> NDArray[np.float32]:
 
 
 def error(activation: Activation, weight: NDArray[np.float32], factors: NDArray[np.float32]) -> float:
-    scaled = weight * factors[:, None]
-    scales = channel_scales(scaled, 64)
-    found = quantize_activation(activation, factors) @ (round_to_nearest(scaled, scales, 64) * scales)
+    rows, scaled = activation.rows / factors, weight * factors[:, None]
+    scales = SEVEN.scales(scaled)
+    found = choose_scale(rows, per_token=False)(rows) @ (round_to_nearest(scaled, scales, SEVEN) * scales)
     return float(np.square(activation.rows @ weight - found).sum())
 
 
@@ -66,37 +70,141 @@ def test_factors_take_nearly_all_of_the_error_away(
 def test_compensated_rounding_changes_products_less(
     activation: Activation, weight: NDArray[np.float32]
 ) -> None:
-    scales = channel_scales(weight, 7)
-    plain = round_to_nearest(weight, scales, 7)
-    codes = CompensatedRounding(activation.rows)(weight, scales, -7, 7)
+    few = ChannelLimits(7)
+    scales = few.scales(weight)
+    plain = round_to_nearest(weight, scales, few)
+    codes = CompensatedRounding(activation.rows)(weight, scales, few.bounds)
     assert np.abs(codes).max() <= 7
     exact = activation.rows @ weight
     errors = [np.square(exact - activation.rows @ (one * scales)).sum() for one in (plain, codes)]
     assert errors[1] < 0.5 * errors[0]
 
 
-def test_activations_are_quantized_as_onnxruntime_does(activation: Activation) -> None:
+@pytest.mark.parametrize("channels", [CHANNELS, CHANNELS - 1])
+def test_two_neighbouring_weights_fit_sixteen_bits(activation: Activation, channels: int) -> None:
+    """255 * 128 = 32640; a single weight may use all 8 bits, so that steps are finer than 7 bits have."""
+    weight = np.random.default_rng(4).standard_t(4, size=(channels, OUTPUTS)).astype(np.float32)
+    scales = SEVEN.scales(weight)
+    codes = CompensatedRounding(activation.rows[:, :channels])(weight, scales, SEVEN.bounds)
+    padded = np.pad(codes, ((0, channels % 2), (0, 0))).reshape(-1, 2, OUTPUTS)
+    assert np.maximum(padded, 0).sum(axis=1).max() <= 128
+    assert np.maximum(-padded, 0).sum(axis=1).max() <= 128
+    assert np.abs(codes).max() > 100
+    assert scales.mean() < 0.85 * ChannelLimits(64).scales(weight).mean()
+
+
+def gelu_like(random: np.random.Generator) -> NDArray[np.float32]:
+    """Rows of very different sizes, hardly negative."""
+    rows = random.normal(size=(TOKENS, CHANNELS)) * random.lognormal(1, 1, size=(TOKENS, 1))
+    return np.maximum(rows, -0.17).astype(np.float32)
+
+
+def test_the_scale_of_a_tensor_follows_from_its_rows() -> None:
+    random = np.random.default_rng(5)
+    even = random.normal(size=(TOKENS, CHANNELS)).astype(np.float32)
+    even /= np.linalg.norm(even, axis=1, keepdims=True)
+    static = choose_scale(even)
+    assert not static.per_token
+    # Values a little beyond the calibration texts' are held, too.
+    assert -static.zero * static.step <= 1.02 * even.min()
+    assert (255 - static.zero) * static.step >= 1.02 * even.max()
+    gelu = choose_scale(gelu_like(random))
+    assert (gelu.per_token, gelu.one_sided) == (True, True)
+    # Nearly all codes are for positive values.
+    assert gelu.zero < 40
+    attention = choose_scale(even * random.lognormal(0, 1, size=(TOKENS, 1)).astype(np.float32))
+    assert (attention.per_token, attention.one_sided, attention.zero) == (True, False, 128)
+
+
+@pytest.mark.parametrize("kind", ["static", "token", "one-sided"])
+@pytest.mark.parametrize("follower", ["Add", "BiasGelu", "nothing"])
+def test_products_are_computed_as_they_were_quantized(
+    kind: str, follower: str, weight: NDArray[np.float32]
+) -> None:
+    random = np.random.default_rng(6)
+    rows = random.normal(size=(TOKENS, CHANNELS)).astype(np.float32)
+    if kind == "one-sided":
+        rows = gelu_like(random)
+    scale = choose_scale(rows, per_token=kind != "static")
+    assert scale.one_sided == (kind == "one-sided")
+    steps = SEVEN.scales(weight)
+    codes = round_to_nearest(weight, steps, SEVEN)
+    bias = random.normal(size=OUTPUTS).astype(np.float32)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["sums"], "product")]
+    if follower == "Add":
+        nodes.append(helper.make_node("Add", ["bias", "sums"], ["y"], "after"))
+    elif follower == "BiasGelu":
+        nodes.append(helper.make_node("BiasGelu", ["sums", "bias"], ["y"], "after", domain="com.microsoft"))
+    else:
+        nodes[0].output[0] = "y"
+    graph = helper.make_graph(
+        nodes,
+        "product",
+        [
+            helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "seq"]),
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "seq", CHANNELS]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", "seq", OUTPUTS])],
+        [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(bias, "bias")],
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    product = Product("product", "MatMul", "x", "w", CHANNELS, OUTPUTS)
+    write_products(model, [product], {"x": scale}, {"w": Rounded(codes, steps)})
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    ids = np.zeros((4, TOKENS // 4), np.int64)
+    (found,) = session.run(None, {"x": rows.reshape(4, -1, CHANNELS), "input_ids": ids})
+    expected = scale(rows) @ (codes * steps)
+    if follower != "nothing":
+        expected = expected + bias
+    if follower == "BiasGelu":
+        expected = expected * (1 + np.vectorize(math.erf)(expected / math.sqrt(2))) / 2
+    found = found.reshape(TOKENS, OUTPUTS)
+    # A value half-way between two steps may go either way.
+    assert np.isclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max()).mean() > 0.99
+
+
+def test_biases_move_into_the_normalization_before_them() -> None:
+    random = np.random.default_rng(7)
+
+    def constant(name: str, *shape: int) -> TensorProto:
+        return numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name)
+
     graph = helper.make_graph(
         [
-            helper.make_node("DynamicQuantizeLinear", ["x"], ["codes", "scale", "zero"]),
-            helper.make_node("DequantizeLinear", ["codes", "scale", "zero"], ["y"]),
+            helper.make_node("LayerNormalization", ["x", "gamma", "beta"], ["normal"]),
+            helper.make_node("MatMul", ["normal", "up"], ["raised"]),
+            helper.make_node("Add", ["raised", "up_bias"], ["biased"]),
+            helper.make_node("Relu", ["biased"], ["active"]),
+            helper.make_node("MatMul", ["active", "down"], ["lowered"]),
+            helper.make_node("Add", ["down_bias", "lowered"], ["term"]),
+            helper.make_node("Add", ["term", "normal"], ["y"]),
         ],
-        "quantize",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", CHANNELS])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", CHANNELS])],
+        "block",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "seq", 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", "seq", 8])],
+        [
+            constant("gamma", 8),
+            constant("beta", 8),
+            constant("up", 8, 16),
+            constant("up_bias", 16),
+            constant("down", 16, 8),
+            constant("down_bias", 8),
+        ],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    factors = np.linspace(0.5, 2, CHANNELS, dtype=np.float32)
-    found = quantize_activation(activation, factors)
-    for number in range(4):
-        rows = activation.batch == number
-        (expected,) = session.run(["y"], {"x": activation.rows[rows] / factors})
-        step = np.ptp(activation.rows[rows] / factors) / 255
-        # A value half-way between two steps may go either way.
-        assert np.abs(found[rows] - expected).max() <= 1.01 * step
-        assert np.isclose(found[rows], expected, atol=1e-4 * step).mean() > 0.999
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    x = random.normal(size=(2, 5, 8)).astype(np.float32)
+
+    def run() -> NDArray[np.float32]:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        result: NDArray[np.float32] = session.run(None, {"x": x})[0]
+        return result
+
+    before = run()
+    assert move_biases(model) == 1
+    assert [node.op_type for node in model.graph.node].count("Add") == 2
+    np.testing.assert_allclose(run(), before, rtol=1e-4, atol=1e-5)
+    assert move_biases(model) == 0
 
 
 def test_no_text_is_both_calibrated_on_and_judged_by() -> None:
