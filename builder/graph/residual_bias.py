@@ -43,7 +43,11 @@ class _Graph:
             product = self._makers.get(sums)
             if bias is None or product is None or product.op_type != "MatMul" or self._uses[term] != 1:
                 continue
-            readers = [node for node in self._graph.node if other in node.input and node is not residual]
+            readers = [
+                node
+                for node in self._graph.node
+                if other in node.input and node is not residual and node.op_type != "Shape"
+            ]
             places = [self._own_bias(node, other) for node in readers]
             if other in self._outputs or self._uses[norm.input[2]] != 1 or any(p is None for p in places):
                 continue
@@ -70,11 +74,9 @@ class _Graph:
 
     def _own_bias(self, node: NodeProto, tensor: str) -> str | None:
         """The bias, used by nothing else, of a product that reads a tensor; None where it has none."""
-        if (
-            node.input[0] != tensor
-            or list(node.input).count(tensor) != 1
-            or node.input[1] not in self._tensors
-        ):
+        if list(node.input).count(tensor) != 1 or node.input[0] != tensor:
+            return None
+        if len(node.input) < 2 or node.input[1] not in self._tensors:
             return None
         bias: str | None = None
         if node.op_type == "Attention":

@@ -3,8 +3,8 @@
 On AVX2 and AVX-512 without VNNI, onnxruntime multiplies unsigned activations with signed weights by
 ``vpmaddubsw``, which adds the products of two neighbouring input channels in 16 bits and stops at 32767.
 255 * 128 is 32640: two weights of one sign that are at most 128 together cannot get there, and then every
-kernel gives the same integers. (Which channels meet was measured under QEMU, for one row and many, packed and not:
-0 and 1, 2 and 3...)
+kernel gives the same integers. (Which channels meet was measured under QEMU, for one row and many, packed
+and not: 0 and 1, 2 and 3...)
 """
 
 from __future__ import annotations

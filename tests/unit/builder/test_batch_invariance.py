@@ -37,8 +37,8 @@ def encodings(model: ModelInfo) -> list[Encoding]:
     ]
     tokenizer = load_tokenizer(model)
     if model.task == "embedding":
-        return [tokenizer.encode(text, model.max_tokens) for text in texts]
-    return [tokenizer.encode_pair(texts[0], text, model.max_tokens) for text in texts]
+        return tokenizer.encode_batch(texts, model.max_tokens)
+    return tokenizer.encode_pairs(texts[0], texts, model.max_tokens)
 
 
 def check(model: ModelInfo, *, packed_alone: bool = True) -> None:
