@@ -86,7 +86,9 @@ def test_every_scheme(scheme: str, tiny_sources: TinySources, tmp_path: Path) ->
 
 
 @pytest.mark.minilm
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(
+    "scheme", ["int8", *(pytest.param(scheme, marks=pytest.mark.long) for scheme in SCHEMES[1:])]
+)
 def test_minilm(scheme: str, minilm: ModelFiles, tmp_path: Path) -> None:
     arguments = ["--config", str(ROOT / "models.minilm.toml"), "--out", str(tmp_path / "models")]
     environ = {"MODEL_CACHE_DIR": str(minilm.directory.parent.parent)}
