@@ -19,6 +19,7 @@ from lambda_app.service.types import EmbedRequest
 from lambda_app.settings import Settings
 from tests.support.builds import build_bundle
 from tests.support.fakes import FakeRuntime, invocation
+from tests.support.invariance import check_invariance
 from tests.support.tiny_families import FAMILIES, tiny_cross_encoder, tiny_embedder
 from tests.support.tiny_models import HIDDEN, write_json
 
@@ -108,6 +109,8 @@ def test_a_family_gives_what_sentence_transformers_gives(family: str, tmp_path: 
     assert any(tensor.dtype == "int8" and "mbeddings" in tensor.name for tensor in small.tensors)
     assert any(tensor.dtype == "int8" and "mbeddings" not in tensor.name for tensor in small.tensors)
     assert np.abs(scored(quantized)[1] - expected_scores).max() < 0.5 * max(1, np.ptp(expected_scores))
+    for one in Bundle.open(quantized).models():
+        check_invariance(one)
 
 
 @pytest.mark.parametrize("family", ["roberta", "mpnet", "modernbert"])

@@ -11,6 +11,7 @@ from builder.sources.files import ModelFiles
 from lambda_app.bundle import Bundle
 from lambda_app.models.embedder import Embedder
 from tests.support.builds import ROOT
+from tests.support.invariance import check_invariance
 
 pytestmark = pytest.mark.minilm
 
@@ -51,6 +52,11 @@ def test_vectors_against_pytorch(built: Bundle, minilm: ModelFiles) -> None:
     # The order that anyone would expect, at any precision: what is about trains before what is about dough.
     similarity = output.vectors @ output.vectors[0]
     assert min(similarity[1], similarity[3]) > similarity[2] + 0.1
+
+
+def test_one_vector_in_any_batch(built: Bundle) -> None:
+    assert built.embedding is not None
+    check_invariance(built.embedding)
 
 
 def test_golden_values(built: Bundle) -> None:
