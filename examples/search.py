@@ -12,6 +12,8 @@ import argparse
 import base64
 import csv
 import json
+import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -75,7 +77,13 @@ def main() -> None:
     parser.add_argument("--url", default="http://localhost:8000", help="(default: %(default)s)")
     parser.add_argument("--key", default="none", help="one of the keys of API_KEYS_SHA256")
     options = parser.parse_args()
-    for identifier, score, text in search(Client(options.url, options.key), options.query):
+    try:
+        found = search(Client(options.url, options.key), options.query)
+    except urllib.error.HTTPError as error:
+        sys.exit(f"{options.url} answered {error.code}: {error.read(300).decode(errors='replace')}")
+    except urllib.error.URLError as error:
+        sys.exit(f"no response from {options.url} ({error.reason}): start the function with `make serve`")
+    for identifier, score, text in found:
         print(f"{score:.3f}  {identifier:8}  {text}")
 
 

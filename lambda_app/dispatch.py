@@ -126,7 +126,9 @@ class Dispatcher:
 
 
 def _refuse(service: Service, event: Any, invocation: Invocation) -> Result:
-    raise UnsupportedEventError("the event is not HTTP and has no action: the README lists events")
+    raise UnsupportedEventError(
+        "the event is not HTTP and has no action: docs/reference/events.md lists the events"
+    )
 
 
 UNSUPPORTED = EventSource("unsupported", lambda event: True, _refuse)

@@ -43,13 +43,13 @@ def check_max_tokens(files: ModelFiles, content: Mapping[str, Any], name: str, m
         value = (files.json(file) or {}).get(key)
         if isinstance(value, int | float) and 0 < value < 10**9:  # transformers writes 10**30 for "no limit"
             limits[file] = int(value)
-    for where, limit in limits.items():
-        if max_tokens > limit:
-            raise ModelMismatchError(
-                f"{name} takes {limit} tokens ({where}), the config says max_tokens = {max_tokens}: "
-                f"write max_tokens = {min(limits.values())}",
-                code="max_tokens_mismatch",
-            )
+    where, limit = min(limits.items(), key=lambda one: one[1], default=("", max_tokens))
+    if max_tokens > limit:
+        raise ModelMismatchError(
+            f"{name} takes {limit} tokens ({where}), the config says max_tokens = {max_tokens}: "
+            f"write max_tokens = {limit}",
+            code="max_tokens_mismatch",
+        )
 
 
 def check_lower_case(files: ModelFiles, name: str) -> None:

@@ -121,7 +121,7 @@ def _source(section: Table, given: Precedence, task: str, base: Path) -> tuple[S
     override = given.override(task, f"{task.upper()}_MODEL")
     text, where = (override.value, override.origin) if override else (configured, section.where)
     if not text:
-        raise ConfigError(f"{section.where}: source is missing")
+        section.refuse("source", None, "a model's name and commit, a directory, or pypi:package==version")
     source = parse_source(text, where) if override else parse_source(text, where, base)
     revision = given.override(None, f"MODEL_REVISION_{task.upper()}")
     # A flag that names a revision overrides the variable, as a flag always does.
@@ -177,7 +177,7 @@ def _thresholds(section: Table, scheme: str) -> Thresholds:
 def _fractions(table: Table | None, default: EmbeddingThresholds | RerankerThresholds) -> dict[str, float]:
     if table is None:
         return {}
-    return {one.name: table.fraction(one.name) for one in fields(default) if table.has(one.name)}
+    return {one.name: table.fraction(one.name, getattr(default, one.name)) for one in fields(default)}
 
 
 def _mixed(table: Table) -> Mixed:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from builder.errors import ConfigError
 
@@ -33,10 +34,6 @@ class Table:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not TOML: {error}") from error
 
-    def has(self, key: str) -> bool:
-        """Returns whether the key is there; does not count as reading it."""
-        return key in self._content
-
     def names(self) -> list[str]:
         """Returns all keys, where they are the user's own names; does not count as reading them."""
         return list(self._content)
@@ -47,41 +44,32 @@ class Table:
         if value is None:
             return None
         if not isinstance(value, dict):
-            raise ConfigError(f"{self.where}: {key} is {_kind(value)}, expected a table")
+            self.refuse(key, value, "a table")
         child = Table(
             value, f"{self.where} [{key}]" if "[" not in self.where else f"{self.where[:-1]}.{key}]"
         )
         self._children.append(child)
         return child
 
-    def required_table(self, key: str) -> Table:
-        """Returns a table below this one."""
-        child = self.table(key)
-        if child is None:
-            raise ConfigError(f"{self.where}: the table {key} is missing")
-        return child
-
     def text(self, key: str, default: str | None = None) -> str:
         """Returns a string."""
         value = self._take(key, default)
         if not isinstance(value, str):
-            raise ConfigError(f"{self.where}: {key} is {_kind(value)}, expected a string")
+            self.refuse(key, value, "a string")
         return value
 
     def choice(self, key: str, choices: Sequence[str], default: str | None = None) -> str:
         """Returns a string that is one of ``choices``."""
-        value = self.text(key, default)
-        if value not in choices:
-            raise ConfigError(f"{self.where}: {key} is {value!r}, expected one of {', '.join(choices)}")
+        value = self._take(key, default)
+        if not isinstance(value, str) or value not in choices:
+            self.refuse(key, value, f"one of {', '.join(choices)}")
         return value
 
     def integer(self, key: str, *, minimum: int, default: int | None = None) -> int:
         """Returns a whole number of at least ``minimum``."""
         value = self._take(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-            raise ConfigError(
-                f"{self.where}: {key} is {_kind(value)}, expected a whole number of at least {minimum}"
-            )
+            self.refuse(key, value, f"a whole number of at least {minimum}")
         return value
 
     def integers(self, key: str, *, minimum: int) -> tuple[int, ...]:
@@ -89,25 +77,30 @@ class Table:
         value = self._take(key, [])
         valid = isinstance(value, list) and all(type(one) is int and one >= minimum for one in value)
         if not valid or len(set(value)) != len(value):
-            raise ConfigError(
-                f"{self.where}: {key} is {_kind(value)}, "
-                f"expected a list of different whole numbers of at least {minimum}"
-            )
+            self.refuse(key, value, f"a list of different whole numbers of at least {minimum}")
         return tuple(sorted(value, reverse=True))
 
     def flag(self, key: str, *, default: bool) -> bool:
         """Returns true or false."""
         value = self._take(key, default)
         if not isinstance(value, bool):
-            raise ConfigError(f"{self.where}: {key} is {_kind(value)}, expected true or false")
+            self.refuse(key, value, "true or false")
         return value
 
     def fraction(self, key: str, default: float | None = None) -> float:
         """Returns a number from 0 to 1."""
         value = self._take(key, default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
-            raise ConfigError(f"{self.where}: {key} is {_kind(value)}, expected a number from 0 to 1")
+            self.refuse(key, value, "a number from 0 to 1")
         return float(value)
+
+    def refuse(self, key: str, value: object, expected: str) -> NoReturn:
+        """Raises the error of a value that is not what the key takes; None where the key is missing."""
+        found = _kind(value)
+        near = difflib.get_close_matches(key, self._unread(), n=1) if value is None else []
+        if near:
+            found = f"missing ({near[0]!r} is nearly that name)"
+        raise ConfigError(f"{self.where}: {key} is {found}, expected {expected}")
 
     def discard(self) -> None:
         """Counts every key as read, because the section does not apply to this build."""
@@ -115,11 +108,17 @@ class Table:
 
     def finish(self) -> None:
         """Raises for keys that were not read, here and below."""
-        unknown = sorted(set(self._content) - self._read)
+        unknown = self._unread()
         if unknown:
-            raise ConfigError(f"{self.where}: unknown key {unknown[0]!r}")
+            known = sorted(self._read)
+            near = difflib.get_close_matches(unknown[0], known, n=1)
+            advice = f"the nearest key is {near[0]!r}" if near else f"the keys here are {', '.join(known)}"
+            raise ConfigError(f"{self.where}: unknown key {unknown[0]!r}; {advice}")
         for child in self._children:
             child.finish()
+
+    def _unread(self) -> list[str]:
+        return sorted(set(self._content) - self._read)
 
     def _take(self, key: str, default: Any = None) -> Any:
         self._read.add(key)

@@ -31,21 +31,30 @@ def ensure_bundle(directory: Path = MODELS) -> Bundle:
     Raises:
         subprocess.CalledProcessError: the build failed, and has said why.
     """
-    stamp = CACHE / f"{directory.name}.stamp.json"
-    wanted = _inputs()
+    bundle = current_bundle(directory)
+    if bundle is not None:
+        return bundle
+    _build(directory)
+    CACHE.mkdir(exist_ok=True)
+    record = {"inputs": _inputs(), "manifest": read_manifest(directory)["checksum"]}
+    _stamp(directory).write_text(json.dumps(record) + "\n", encoding="utf-8")
+    return Bundle.open(directory)
+
+
+def current_bundle(directory: Path = MODELS) -> Bundle | None:
+    """The bundle at ``directory``, None where one has to be built first."""
+    stamp = _stamp(directory)
     try:
         bundle = Bundle.open(directory)
         found = read_manifest(directory)["checksum"]
         built = json.loads(stamp.read_text(encoding="utf-8")) if stamp.exists() else {}
-        if built.get("manifest") != found or built.get("inputs") == wanted:
-            return bundle
     except (BundleError, ValueError):
-        pass
-    _build(directory)
-    CACHE.mkdir(exist_ok=True)
-    record = {"inputs": wanted, "manifest": read_manifest(directory)["checksum"]}
-    stamp.write_text(json.dumps(record) + "\n", encoding="utf-8")
-    return Bundle.open(directory)
+        return None
+    return bundle if built.get("manifest") != found or built.get("inputs") == _inputs() else None
+
+
+def _stamp(directory: Path) -> Path:
+    return CACHE / f"{directory.name}.stamp.json"
 
 
 def _build(directory: Path) -> None:

@@ -101,15 +101,17 @@ def test_outputs_that_are_named_exist() -> None:
 
 def test_variables_of_commands_are_defined_before_they_are_used() -> None:
     credentials = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
-    defined = set(credentials)
+    defined: set[str] = set()
     used: set[str] = set()
     for text in messages("bash"):
         for line in text.splitlines():
+            defined |= credentials if "aws configure export-credentials --format env" in line else set()
+            defined |= set(re.findall(r"^for ([A-Z]+) in ", line))
             here = set(re.findall(r"\$\{?([A-Z_]+)", line))
             assert here <= defined, line
             used |= here
             defined |= set(re.findall(r"^([A-Z]+)=", line))
-    assert {"URL", "REGION", "KEY", "REPOSITORY", "PIPELINE"} <= used
+    assert {"HTTP", "URL", "REGION", "KEY", "REPOSITORY", "PIPELINE"} <= used
 
 
 def test_make_targets_exist() -> None:

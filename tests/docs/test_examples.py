@@ -33,3 +33,11 @@ def test_search_prints_what_its_page_shows(minilm: Path) -> None:
         [float(score) for score, _ in expected], abs=0.005
     )
     assert "mosquitoes" in printed[0][1]
+
+
+def test_search_without_a_function_says_what_to_start() -> None:
+    command = [sys.executable, "examples/search.py", "fever", "--url", "http://127.0.0.1:1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("no response from http://127.0.0.1:1 (")
+    assert "make serve" in done.stderr

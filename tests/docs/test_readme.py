@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from lambda_app.api.routes import ROUTES
 from lambda_app.limits import ALB_RESPONSE_BYTES, LAMBDA_RESPONSE_BYTES, Limits
-from scripts.local.rie import Emulator
 from scripts.paths import ROOT
 from tests.support.json_like import assert_like
 from tests.support.local_server import local_server
@@ -76,19 +73,13 @@ def test_curl_examples(server: str, snippet: Snippet) -> None:
 
 
 @pytest.mark.minilm
-@pytest.mark.emulator
 @pytest.mark.parametrize("snippet", snippets(PAGE, "python"))
-def test_direct_invocation(emulator: Emulator, snippet: Snippet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The emulator takes the place of AWS: its client's invoke has the same arguments and response."""
-
-    class Client:
-        def invoke(self, *, FunctionName: str, Payload: str) -> dict[str, Any]:  # noqa: N803
-            return {"StatusCode": 200, "Payload": io.BytesIO(emulator.post(Payload.encode()))}
-
-    boto3 = ModuleType("boto3")
-    monkeypatch.setattr(boto3, "client", lambda service: Client(), raising=False)
-    monkeypatch.setitem(sys.modules, "boto3", boto3)
-    exec(compile(snippet.text, PAGE, "exec"), {})
+def test_direct_invocation(server: str, snippet: Snippet) -> None:
+    assert ADDRESS in snippet.text
+    names: dict[str, Any] = {}
+    exec(compile(snippet.text.replace(ADDRESS, server), PAGE, "exec"), names)
+    assert names["result"]["dimensions"] == 384
+    names["client"].close()
 
 
 def test_the_table_of_limits_is_the_codes() -> None:

@@ -135,6 +135,40 @@ def test_an_event_file_is_answered_on_standard_output_alone(minilm: Path) -> Non
     assert '"event": "invocation"' in result.stderr
 
 
+def test_a_list_of_numbers_is_printed_on_one_line() -> None:
+    response = {"vectors": [[1.5, -2e-05], []], "text": "[\n  1\n]", "items": [1], "names": ["a"]}
+    text = invoke.printed(response)
+    assert json.loads(text) == response
+    assert "\n    [1.5, -2e-05],\n" in text
+    assert '"items": [1],' in text
+
+
+def test_a_bundle_that_is_missing_is_built_and_opened_by_a_new_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps: list[Any] = []
+
+    class ReplacedError(BaseException):
+        """What exec does: nothing after it runs."""
+
+    def replace(program: str, arguments: list[str]) -> None:
+        steps.append(arguments[1:])
+        raise ReplacedError
+
+    monkeypatch.delenv("MODEL_DIR", raising=False)
+    monkeypatch.delenv("MODEL_BUNDLE_URL", raising=False)
+    monkeypatch.setattr(invoke, "current_bundle", lambda: None)
+    monkeypatch.setattr(invoke, "ensure_bundle", lambda: steps.append("built"))
+    monkeypatch.setattr(os, "execv", replace)
+    event = str(ROOT / "events" / "direct-ping.json")
+    with pytest.raises(ReplacedError):
+        invoke.main([event])
+    assert steps == ["built", ["-m", "scripts.local.invoke", event]]
+    assert invoke.main(["none.json"]) == 2
+    assert steps[2:] == []
+    assert "cannot read none.json" in capsys.readouterr().err
+
+
 def test_a_function_that_cannot_start_says_why(tmp_path: Path) -> None:
     result = run("events/direct-ping.json", str(tmp_path))
     assert result.returncode == 1

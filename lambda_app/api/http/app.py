@@ -185,7 +185,7 @@ async def _on_http_exception(request: Request, raised: Exception) -> Response:
     headers = getattr(raised, "headers", None) or {}
     error: LambdaAppError = RequestError("the request cannot be served")
     if status == 404:
-        error = NotFoundError("no such route: see the README for the routes there are")
+        error = NotFoundError("there is no such route: the README lists the routes")
     elif status == 405:
         error = MethodNotAllowedError(f"this route takes {headers.get('Allow', 'another method')}")
     response = _error(error, request, status=status)

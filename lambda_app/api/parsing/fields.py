@@ -23,6 +23,7 @@ JSON_TYPES = {
 }
 GZIP_MAGIC = b"\x1f\x8b"
 WHOLE = "a whole number"
+TEXTS = "a string or a list of strings"
 # What clients of servers that read words as booleans send: RAGFlow, for return_documents.
 FLAGS = {"true": True, "false": False}
 # The longest word of any list has fewer characters.
@@ -84,11 +85,11 @@ def texts(body: Mapping[str, Any], name: str, *, max_items: int) -> list[str]:
     """
     value = body.get(name)
     if value is None:
-        missing(name, "a list of strings")
+        missing(name, TEXTS)
     if isinstance(value, str):
         return [value]
     if not isinstance(value, list):
-        wrong(name, "a list of strings", value)
+        wrong(name, TEXTS, value)
     if len(value) > max_items:
         raise LimitError(f"{name} holds {len(value)} texts, at most {max_items} fit one request", param=name)
     return [item_text(item, f"{name}[{index}]") for index, item in enumerate(value)]
@@ -107,7 +108,7 @@ def optional_choices(body: Mapping[str, Any], name: str, choices: Collection[str
         return []
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list):
-        wrong(name, "a list of strings", value)
+        wrong(name, TEXTS, value)
     if len(given) > len(choices):
         raise FieldError(f"{name} may hold each of {', '.join(choices)} once", param=name)
     return list(dict.fromkeys(one_of(item, name, choices) for item in given))

@@ -47,6 +47,11 @@ def test_what_agrees(tiny_sources: TinySources, tmp_path: Path) -> None:
         assert check_reranker(fetch(LocalSource(path), tmp_path), reranker(path)).pad_token_id == pad
 
 
+def two_limits(directory: Path) -> None:
+    change_json(directory, "config.json", max_position_embeddings=48)
+    write_json(directory, "sentence_bert_config.json", {"max_seq_length": 32})
+
+
 @pytest.mark.parametrize(
     ("change", "code", "message"),
     [
@@ -77,6 +82,11 @@ def test_what_agrees(tiny_sources: TinySources, tmp_path: Path) -> None:
             lambda path: change_json(path, "config.json", max_position_embeddings=48),
             "max_tokens_mismatch",
             "takes 48 tokens",
+        ),
+        (
+            two_limits,
+            "max_tokens_mismatch",
+            "takes 32 tokens .*: write max_tokens = 32",
         ),
         (
             lambda path: change_json(path, "config.json", architectures=["BertForSequenceClassification"]),

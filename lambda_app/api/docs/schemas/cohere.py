@@ -115,7 +115,7 @@ class CohereError(Answer):
 
     id: str
     message: str
-    code: Annotated[str, Field(description="Stable; the README lists them all.")]
+    code: Annotated[str, Field(description="Stable; docs/reference/errors.md lists them all.")]
     param: str | None
 
 

@@ -56,7 +56,7 @@ class ErrorDetail(Answer):
     message: str
     type: Literal["invalid_request_error", "server_error"]
     param: str | None
-    code: Annotated[str, Field(description="Stable; the README lists them all.")]
+    code: Annotated[str, Field(description="Stable; docs/reference/errors.md lists them all.")]
 
 
 class OpenAIError(Answer):

@@ -33,7 +33,7 @@ class TeiError(Answer):
 
     error: str
     error_type: Literal["Backend", "Empty", "Overloaded", "Tokenizer", "Validation"]
-    code: Annotated[str, Field(description="Stable; the README lists them all.")]
+    code: Annotated[str, Field(description="Stable; docs/reference/errors.md lists them all.")]
     param: str | None
 
 

@@ -140,7 +140,7 @@ def embed_v2(service: Service, body: Any, invocation: Invocation) -> tuple[dict[
             "texts and inputs are two ways to say the same: leave one of them out", param="texts"
         )
     if not has_texts and not has_inputs:
-        fields.missing("texts", "a list of strings")
+        fields.missing("texts", fields.TEXTS)
     texts, field = (request.texts, "texts") if has_texts else (request.inputs, "inputs")
     result = service.embed(_embed_request(service, request, texts, field), invocation)
     response = {
