@@ -22,6 +22,7 @@ from builder.quantization.calibration import Batch, calibration_batches
 from builder.quantization.pipeline import quantize_model
 from builder.quantization.schemes import describe, mixed_quantizer
 from builder.tokenizer.compile import compile_tokenizer
+from builder.tokenizer.effective import write_effective_tokenizer
 from lambda_app.bundle import ModelInfo
 
 
@@ -55,6 +56,10 @@ def build_model(
     directory.mkdir()
     work.mkdir()
     pooling = source.config.pooling if isinstance(source.config, EmbeddingConfig) else None
+    tokenizer_json = work / "tokenizer.json"
+    write_effective_tokenizer(
+        source.files.directory, source.config.id, architecture.vocabulary, tokenizer_json
+    )
     kept = None if exports is None else exports / f"{task}.onnx"
     if kept is not None and kept.exists():
         model = onnx.load(str(kept))
@@ -72,7 +77,7 @@ def build_model(
             model,
             config.quantization,
             config.arch,
-            _calibration(source),
+            _calibration(source, tokenizer_json),
             heads=architecture.heads,
             hidden_size=architecture.hidden_size,
             vocabulary=architecture.vocabulary,
@@ -82,9 +87,9 @@ def build_model(
         names = tuple(value.name for value in graph.graph.input)
         dimensions = _dimensions(graph) if task == "embedding" else 1
         tensors = write_model(graph, directory)
-    shutil.rmtree(work)
     with progress.step(f"{task}: compile tokenizer"):
-        tokenizer = compile_tokenizer(source.files.directory / "tokenizer.json", directory)
+        tokenizer = compile_tokenizer(tokenizer_json, directory)
+    shutil.rmtree(work)
     prompts = (source.config.prompts if isinstance(source.config, EmbeddingConfig) else None) or {}
     info = ModelInfo(
         task=task,
@@ -125,10 +130,10 @@ def _export(source: ModelInput, work: Path, pooling: Pooling | None) -> onnx.Mod
     return finish_graph(exported, source.task, pooling, source.architecture.hidden_size, dense)
 
 
-def _calibration(source: ModelInput) -> list[Batch]:
+def _calibration(source: ModelInput, tokenizer_json: Path) -> list[Batch]:
     prompts = source.config.prompts if isinstance(source.config, EmbeddingConfig) else None
     return calibration_batches(
-        source.files.directory / "tokenizer.json",
+        tokenizer_json,
         source.task,
         prompts=list((prompts or {}).values()),
         max_tokens=source.config.max_tokens,

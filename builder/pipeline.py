@@ -16,7 +16,7 @@ from typing import Any
 import transformers
 
 from builder.bundle import staged, write_manifest
-from builder.config.schema import BuildConfig
+from builder.config.schema import BuildConfig, EmbeddingConfig
 from builder.errors import ParityError
 from builder.inputs import ModelInput
 from builder.model import BuiltModel, build_model
@@ -28,7 +28,17 @@ from builder.progress import Progress, table
 from builder.quantization.schemes import check_machine
 from lambda_app.cpu import cpu_features
 
-_TOOLS = ("torch", "transformers", "tokenizers", "optimum", "optimum-onnx", "onnx", "onnxruntime", "numpy")
+_TOOLS = (
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "tokenizers",
+    "optimum",
+    "optimum-onnx",
+    "onnx",
+    "onnxruntime",
+    "numpy",
+)
 
 
 def build(
@@ -80,10 +90,14 @@ def _gate(
 ) -> BuiltModel:
     model, directory = built.info, source.files.directory
     with progress.step(f"{model.task}: parity"):
-        if model.task == "embedding":
-            report = parity.check_embedder(model, directory, config.thresholds.embedding, evaluation)
+        if isinstance(source.config, EmbeddingConfig):
+            report = parity.check_embedder(
+                model, directory, source.config, config.thresholds.embedding, evaluation
+            )
         else:
-            report = parity.check_reranker(model, directory, config.thresholds.reranker, evaluation)
+            report = parity.check_reranker(
+                model, directory, source.config, config.thresholds.reranker, evaluation
+            )
     gc.collect()
     with progress.step(f"{model.task}: other CPUs"):
         thresholds = config.thresholds.embedding if model.task == "embedding" else config.thresholds.reranker

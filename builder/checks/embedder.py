@@ -12,7 +12,7 @@ from typing import Any
 from builder.checks.architecture import Architecture, read_architecture, read_config
 from builder.checks.modules import Modules, read_modules
 from builder.checks.prompts import DECLARATION, resolve_prompts
-from builder.checks.tokens import check_lower_case, check_max_tokens, check_tokenizer_options
+from builder.checks.tokens import check_lower_case, check_max_tokens, check_truncation_side
 from builder.config.schema import EmbeddingConfig
 from builder.errors import ModelMismatchError
 from builder.sources.files import MODULES, ModelFiles
@@ -43,7 +43,7 @@ def check_embedder(files: ModelFiles, config: EmbeddingConfig) -> Architecture:
         own = _check_dense(modules, own, config.id)
     _check_dimensions(content, config, own)
     check_lower_case(files, config.id)
-    check_tokenizer_options(files, content, config.id)
+    check_truncation_side(files, config.id)
     check_max_tokens(files, content, config.id, config.max_tokens)
     return architecture
 

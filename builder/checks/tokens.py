@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,16 +11,6 @@ from tokenizers import Tokenizer
 from builder.checks.families import FAMILIES
 from builder.errors import ModelMismatchError, SourceError
 from builder.sources.files import TOKENIZER, ModelFiles
-
-# What tokenizer_config.json and tokenizer.json call the same thing.
-_NORMALIZER = {
-    "do_lower_case": "lowercase",
-    "strip_accents": "strip_accents",
-    "tokenize_chinese_chars": "handle_chinese_chars",
-}
-_PRE_TOKENIZER = {"add_prefix_space": "add_prefix_space"}
-_BERT_CLASSES = ("BertTokenizer", "DistilBertTokenizer", "MPNetTokenizer", "ElectraTokenizer")
-_BERT_FAMILIES = ("bert", "distilbert", "mpnet")
 
 
 def check_max_tokens(files: ModelFiles, content: Mapping[str, Any], name: str, max_tokens: int) -> None:
@@ -72,34 +61,20 @@ def check_lower_case(files: ModelFiles, name: str) -> None:
         )
 
 
-def check_tokenizer_options(files: ModelFiles, content: Mapping[str, Any], name: str) -> None:
-    """Transformers lets ``tokenizer_config.json`` override ``tokenizer.json``; the function reads the latter.
+def check_truncation_side(files: ModelFiles, name: str) -> None:
+    """Checks that texts are cut at their end: the function keeps their beginning unless a request says else.
+
+    Everything else that ``tokenizer_config.json`` changes is carried over (``builder.tokenizer.effective``).
 
     Raises:
-        ModelMismatchError: the two disagree.
+        ModelMismatchError: they are cut at their beginning.
     """
-    options = files.json("tokenizer_config.json") or {}
-    tokenizer = read_tokenizer(files, name)
-    kind = str(options.get("tokenizer_class") or "").removesuffix("Fast")
-    keys = dict(_PRE_TOKENIZER)
-    if kind in _BERT_CLASSES or (not kind and content.get("model_type") in _BERT_FAMILIES):
-        keys.update(_NORMALIZER)
-    state = {**_state(tokenizer.pre_tokenizer), **_state(tokenizer.normalizer)}
-    disagree = [
-        key for key, own in keys.items() if key in options and state.get(own, options[key]) != options[key]
-    ]
-    if options.get("truncation_side") == "left":
-        disagree.append("truncation_side")
-    if disagree:
+    if (files.json("tokenizer_config.json") or {}).get("truncation_side", "right") != "right":
         raise ModelMismatchError(
-            f"{name}: {disagree[0]} of tokenizer_config.json is not what {TOKENIZER} does: take both from "
-            "one revision, or make them agree in a copy of the model",
+            f"{name} cuts texts on the left (truncation_side of tokenizer_config.json), the function on the "
+            "right: remove the key in a copy of the model to agree to that",
             code="tokenizer_mismatch",
         )
-
-
-def _state(part: Any) -> dict[str, Any]:
-    return dict(json.loads(part.__getstate__())) if part is not None else {}
 
 
 def read_tokenizer(files: ModelFiles, name: str) -> Tokenizer:

@@ -21,7 +21,10 @@ _QUALITY = {
 }
 # Columns of the table: what is shown, and where it stands in an entry.
 _FIGURES = {
-    "embedding": ("mean_cosine", "min_cosine", "top10_overlap", "rank_correlation"),
+    "embedding": (
+        *("mean_cosine", "min_cosine", "mean_centred_cosine", "min_centred_cosine"),
+        *("top10_overlap", "rank_correlation"),
+    ),
     "reranker": ("mean_score_difference", "max_score_difference", "rank_agreement", "kendall_tau"),
 }
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"

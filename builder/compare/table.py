@@ -9,7 +9,7 @@ from builder.progress import megabytes, table
 
 # Figures of the table: of an embedding model, and of a cross-encoder.
 QUALITY: Mapping[str, Sequence[str]] = {
-    "embedding": ("mean_cosine", "min_cosine", "top10_overlap"),
+    "embedding": ("mean_cosine", "min_cosine", "mean_centred_cosine", "top10_overlap"),
     "reranker": ("mean_score_difference", "max_score_difference", "rank_agreement"),
 }
 

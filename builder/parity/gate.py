@@ -1,10 +1,11 @@
-"""The gate: the finished bundle, run by the function's own code, against the PyTorch model.
+"""The gate: the finished bundle, run by the function's own code, against sentence-transformers.
 
 Token ids have to be equal; vectors and scores may differ as far as the config's thresholds say.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from builder.graph.reference import Reference, load_dense, load_torch_model
+from builder.config.schema import EmbeddingConfig, RerankerConfig
 from builder.parity import fidelity
 from builder.parity.data import load_rankings, load_texts
 from builder.parity.evaluation import Evaluation
+from builder.parity.published import PublishedCrossEncoder, PublishedEmbedder
 from builder.quantization.thresholds import (
     EmbeddingThresholds,
     RerankerThresholds,
@@ -38,13 +40,17 @@ Vectors = NDArray[np.float32]
 
 
 def check_embedder(
-    model: ModelInfo, source: Path, thresholds: EmbeddingThresholds, evaluation: Evaluation | None = None
+    model: ModelInfo,
+    source: Path,
+    config: EmbeddingConfig,
+    thresholds: EmbeddingThresholds,
+    evaluation: Evaluation | None = None,
 ) -> Report:
     """Compares vectors with PyTorch's, on the gate's texts and on the user's own data."""
     texts = load_texts()
     prompts: Sequence[InputType] = ("passage", "query", "none")
     input_types = [prompts[0] if index % 3 else prompts[index // 3 % 3] for index in range(len(texts))]
-    both = _Embedders(model, source)
+    both = _Embedders(model, source, config)
     expected, found = both.embed(texts, input_types)
     report: Report = fidelity.compare_vectors(expected, found)
     bounds = quality_bounds(thresholds)
@@ -59,15 +65,19 @@ def check_embedder(
         missed = fidelity.missed(figures, evaluation_bounds(thresholds, judged=bool(evaluation.judged())))
         failures += [f"{one} ({evaluation.name})" for one in missed]
         texts = [*texts, *evaluation.texts, *evaluation.rankings, *evaluation.passages()]
-    return _finish(report, failures, asdict(thresholds), model, source, texts, [])
+    return _finish(report, failures, asdict(thresholds), model, both.tokenizer, texts, [])
 
 
 def check_reranker(
-    model: ModelInfo, source: Path, thresholds: RerankerThresholds, evaluation: Evaluation | None = None
+    model: ModelInfo,
+    source: Path,
+    config: RerankerConfig,
+    thresholds: RerankerThresholds,
+    evaluation: Evaluation | None = None,
 ) -> Report:
     """Compares scores and rankings with PyTorch's, on the gate's texts and on the user's own data."""
     rankings = load_rankings()
-    reference = _reference(model, source)
+    reference = PublishedCrossEncoder(source, config)
     reranker = Reranker.open(model, threads=available_cpus())
 
     def score(rankings: Sequence[tuple[str, Sequence[str]]]) -> tuple[list[Vectors], list[Vectors]]:
@@ -92,25 +102,24 @@ def check_reranker(
         failures += [f"{one} ({evaluation.name})" for one in missed]
         rankings = [*rankings, *own]
     pairs = [(query, document) for query, documents in rankings for document in documents]
-    return _finish(report, failures, asdict(thresholds), model, source, load_texts(), pairs)
+    return _finish(report, failures, asdict(thresholds), model, reference.tokenizer, load_texts(), pairs)
 
 
 class _Embedders:
-    """The PyTorch model and the bundle's, side by side."""
+    """The published model and the bundle's, side by side."""
 
-    def __init__(self, model: ModelInfo, source: Path) -> None:
-        self._model = model
-        self._reference = _reference(model, source)
-        self._dense = load_dense(source)
+    def __init__(self, model: ModelInfo, source: Path, config: EmbeddingConfig) -> None:
+        # Of the config, not of the bundle: that may have lost them.
+        self._prompts = config.prompts or {}
+        self._reference = PublishedEmbedder(source, config)
+        self.tokenizer = self._reference.tokenizer
         self._embedder = Embedder.open(model, threads=available_cpus())
 
     def embed(self, texts: Sequence[str], input_types: Sequence[InputType]) -> tuple[Vectors, Vectors]:
         """(texts, dimensions) of the reference and of the bundle."""
-        prompts = self._model.prompts
+        prompts = self._prompts
         expected = self._reference.embed(
-            [_prompted(text, prompts.get(kind, "")) for text, kind in zip(texts, input_types, strict=True)],
-            self._model.pooling or "mean",
-            self._dense,
+            [_prompted(text, prompts.get(kind, "")) for text, kind in zip(texts, input_types, strict=True)]
         )
         found = np.empty_like(expected)
         for input_type in dict.fromkeys(input_types):
@@ -168,14 +177,18 @@ def _finish(
     failures: list[str],
     thresholds: Mapping[str, float],
     model: ModelInfo,
-    source: Path,
+    published: Any,
     texts: list[str],
     pairs: list[tuple[str, str]],
 ) -> Report:
     fuzz = list(fuzz_texts(FUZZ_TEXTS, FUZZ_SEED))
     if pairs:
         pairs = [*pairs, *zip(fuzz[::2], fuzz[1::2], strict=False)]
-    tokens = verify_tokenizer(model, source / "tokenizer.json", [*texts, *fuzz], pairs, model.max_tokens)
+    with tempfile.TemporaryDirectory() as directory:
+        # As transformers opened it, with tokenizer_config.json over tokenizer.json.
+        path = Path(directory) / "tokenizer.json"
+        published.backend_tokenizer.save(str(path))
+        tokens = verify_tokenizer(model, path, [*texts, *fuzz], pairs, model.max_tokens)
     if tokens.first_difference:
         failures = [*failures, f"token ids differ: {tokens.first_difference}"]
     return {
@@ -185,15 +198,6 @@ def _finish(
         "passed": not failures,
         "failures": failures,
     }
-
-
-def _reference(model: ModelInfo, source: Path) -> Reference:
-    return Reference(
-        load_torch_model(source, model.task),
-        source / "tokenizer.json",
-        max_tokens=model.max_tokens,
-        pad_token_id=model.pad_token_id,
-    )
 
 
 def _shortened(vectors: Vectors, dimensions: int) -> Vectors:

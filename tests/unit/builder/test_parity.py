@@ -21,11 +21,14 @@ def test_parity_report_and_a_sabotaged_bundle(
     embedding, reranker = tiny_bundle.embedding, tiny_bundle.reranker
     assert embedding is not None
     assert reranker is not None
-    good = parity.check_embedder(embedding, tiny_sources.embedder, config.thresholds.embedding)
+    assert config.embedding is not None
+    assert config.reranker is not None
+    thresholds = config.thresholds
+    good = parity.check_embedder(embedding, tiny_sources.embedder, config.embedding, thresholds.embedding)
     assert good["passed"], good
     assert good["texts"] > 200
     assert good["tokenizer"]["first_difference"] is None
-    ranked = parity.check_reranker(reranker, tiny_sources.xlmr_reranker, config.thresholds.reranker)
+    ranked = parity.check_reranker(reranker, tiny_sources.xlmr_reranker, config.reranker, thresholds.reranker)
     assert ranked["passed"], ranked
     assert ranked["rank_agreement"] > 0.9
 
@@ -37,7 +40,7 @@ def test_parity_report_and_a_sabotaged_bundle(
             data[tensor.offset : tensor.offset + tensor.bytes] = 1
     weights.write_bytes(data.tobytes())
     altered = embedding._replace(directory=broken / "embedding")
-    bad = parity.check_embedder(altered, tiny_sources.embedder, config.thresholds.embedding)
+    bad = parity.check_embedder(altered, tiny_sources.embedder, config.embedding, thresholds.embedding)
     assert not bad["passed"]
     assert any("mean_cosine" in failure or "top10_overlap" in failure for failure in bad["failures"])
 
@@ -48,7 +51,7 @@ def test_parity_report_and_a_sabotaged_bundle(
         assert content["normalizer"]["lowercase"] is True
         content["normalizer"]["lowercase"] = False
         tokenizer.write_text(json.dumps(content), encoding="utf-8")
-    other = parity.check_embedder(altered, tiny_sources.embedder, config.thresholds.embedding)
+    other = parity.check_embedder(altered, tiny_sources.embedder, config.embedding, thresholds.embedding)
     assert any(failure.startswith("token ids differ") for failure in other["failures"])
 
 
