@@ -174,7 +174,9 @@ def write_manifest(
     }
     manifest["checksum"] = checksum(manifest)
     temporary = root / f"{MANIFEST}.new"
-    temporary.write_text(json.dumps(manifest, indent=1, ensure_ascii=True) + "\n", encoding="ascii")
+    temporary.write_text(
+        json.dumps(manifest, indent=1, ensure_ascii=True, allow_nan=False) + "\n", encoding="ascii"
+    )
     temporary.replace(root / MANIFEST)
 
 

@@ -20,6 +20,7 @@ from builder.config.schema import BuildConfig, EmbeddingConfig
 from builder.errors import ParityError
 from builder.inputs import ModelInput
 from builder.model import BuiltModel, build_model
+from builder.parity import fidelity
 from builder.parity import gate as parity
 from builder.parity.evaluation import Evaluation
 from builder.parity.instruction_sets import check_instruction_sets
@@ -115,7 +116,7 @@ def _gate(
             rows = [HEADING, *report_rows(model.task, report)]
             raise ParityError(message, table=f"{table(rows)}\n{verdict(model.task, report)}")
         progress.note(f"warning[parity_failed]: {message}")
-    return replace(built, info=model._replace(parity=report))
+    return replace(built, info=model._replace(parity=fidelity.finite(report)))
 
 
 def _facts(config: BuildConfig, epoch: str | None) -> dict[str, Any]:

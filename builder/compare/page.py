@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from builder.compare.chart import Point, chart
+from builder.compare.table import number
 from builder.progress import megabytes
 
 Report = Mapping[str, Any]
@@ -100,6 +101,7 @@ def _chart(task: str, measured: Sequence[Report]) -> str:
             entry["status"] == "ok",
         )
         for entry in measured
+        if entry["models"][task]["parity"][figure] is not None
     ]
     tokens = shape.partition("x")[2]
     return chart(points, quality, f"texts of {tokens} tokens a second, one at a time")
@@ -120,7 +122,7 @@ def _table(task: str, measured: Sequence[Report]) -> str:
     for entry in measured:
         model = entry["models"][task]
         cells = [f"{entry['scheme']}{' (default)' if entry['default'] else ''}"]
-        cells += [f"{model['parity'][name]:.4f}" for name in figures]
+        cells += [number(model["parity"][name]) for name in figures]
         cells += [f"{model['latency_ms'][shape]['median']:.2f}" for shape in shapes]
         cells += [f"{model['load_ms']['median']:.0f}"]
         cells += [megabytes(model[name]) for name in ("bytes", "first_resident_bytes", "resident_bytes")]

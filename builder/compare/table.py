@@ -41,6 +41,11 @@ def summary(report: Report) -> str:
     return "\n\n".join([*tables, *(["\n".join(notes)] if notes else []), "* the default"]) + "\n"
 
 
+def number(figure: float | None) -> str:
+    """Returns a figure of a parity report as text; None is one that is not a number."""
+    return "nan" if figure is None else f"{figure:.4f}"
+
+
 def _row(entry: Report, task: str, shapes: Sequence[str]) -> Sequence[str]:
     name = f"{entry['scheme']}{' *' if entry['default'] else ''}"
     status = "" if entry["status"] == "ok" else entry["status"]
@@ -49,7 +54,7 @@ def _row(entry: Report, task: str, shapes: Sequence[str]) -> Sequence[str]:
     model = entry["models"][task]
     return (
         name,
-        *(f"{model['parity'][figure]:.4f}" for figure in QUALITY[task]),
+        *(number(model["parity"][figure]) for figure in QUALITY[task]),
         *(f"{model['latency_ms'][shape]['median']:.2f}" for shape in shapes),
         f"{model['load_ms']['median']:.0f}",
         megabytes(model["bytes"]),

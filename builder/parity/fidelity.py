@@ -122,7 +122,7 @@ def missed(figures: Mapping[str, Any], thresholds: Mapping[str, float]) -> list[
     failures = []
     for name, bound in thresholds.items():
         figure = figure_of(name, figures)
-        if figure is None:
+        if figure is None or figures[figure] is None:
             failures.append(f"the figure for {name} ({bound}) is missing")
             continue
         value, lower = figures[figure], name.startswith("min_")
@@ -143,6 +143,15 @@ def sigmoid(logits: NDArray[Any]) -> Scores:
     small = np.exp(-np.abs(logits.astype(np.float64)))
     scores: Scores = np.asarray(np.where(logits >= 0, 1 / (1 + small), small / (1 + small)))
     return scores
+
+
+def finite(report: Any) -> Any:
+    """Returns a report with None for every number that JSON has no form for: NaN and infinities."""
+    if isinstance(report, Mapping):
+        return {key: finite(value) for key, value in report.items()}
+    if isinstance(report, list | tuple):
+        return [finite(value) for value in report]
+    return None if isinstance(report, float) and not math.isfinite(report) else report
 
 
 def rounded(value: Any) -> float:

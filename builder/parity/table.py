@@ -40,11 +40,17 @@ def verdict(task: str, report: Mapping[str, Any]) -> str:
 def _rows(label: str, figures: Mapping[str, Any], thresholds: Mapping[str, float]) -> Iterator[Sequence[str]]:
     bounds = {figure_of(name, figures): (name, bound) for name, bound in thresholds.items()}
     for name, value in figures.items():
-        if not isinstance(value, float):
+        if not isinstance(value, float) and not (value is None and name in bounds):
             continue
         bound, failed = "", False
         if name in bounds:
             threshold, limit = bounds[name]
             bound = f"{'>=' if threshold.startswith('min_') else '<='} {limit:g}"
             failed = bool(missed({name: value}, {threshold: limit}))
-        yield label, name, f"{value:.6f}", bound, "failed" if failed else ""
+        yield (
+            label,
+            name,
+            "not a number" if value is None else f"{value:.6f}",
+            bound,
+            "failed" if failed else "",
+        )

@@ -17,6 +17,8 @@ class EmbeddingThresholds:
     Attributes:
         min_mean_cosine: Between bundle and PyTorch vectors of one text, the mean over texts.
         min_cosine: The same for the worst text.
+        min_mean_centred_cosine: As ``min_mean_cosine``, without the mean of PyTorch's vectors.
+        min_centred_cosine: As ``min_cosine``, the same way.
         min_top10_overlap: The share of each text's ten nearest texts that stay the same.
         min_rank_correlation: Spearman's, of the similarities of all pairs of texts.
         max_ndcg10_loss: nDCG@10 lost on the user's own data (``--eval``).
@@ -25,6 +27,8 @@ class EmbeddingThresholds:
 
     min_mean_cosine: float
     min_cosine: float
+    min_mean_centred_cosine: float
+    min_centred_cosine: float
     min_top10_overlap: float
     min_rank_correlation: float
     max_ndcg10_loss: float = 0.05
@@ -76,7 +80,12 @@ _INT8_RERANKER = RerankerThresholds(
 # Measured: above 0.99999, and 0.9995 for the overlap. What differs is the order in which FP32 sums are added.
 _FP32 = Thresholds(
     EmbeddingThresholds(
-        min_mean_cosine=0.9999, min_cosine=0.9999, min_top10_overlap=0.99, min_rank_correlation=0.999
+        min_mean_cosine=0.9999,
+        min_cosine=0.9999,
+        min_mean_centred_cosine=0.9999,
+        min_centred_cosine=0.9995,
+        min_top10_overlap=0.99,
+        min_rank_correlation=0.999,
     ),
     RerankerThresholds(
         max_mean_score_difference=0.0005,
@@ -92,6 +101,8 @@ THRESHOLDS: Mapping[str, Thresholds] = {
         EmbeddingThresholds(
             min_mean_cosine=0.9955,  # 0.9970
             min_cosine=0.97,  # 0.9802
+            min_mean_centred_cosine=0.9958,  # 0.9965
+            min_centred_cosine=0.965,  # 0.9801
             min_top10_overlap=0.94,  # 0.956
             min_rank_correlation=0.997,  # 0.9981
         ),
@@ -101,6 +112,8 @@ THRESHOLDS: Mapping[str, Thresholds] = {
         EmbeddingThresholds(
             min_mean_cosine=0.997,  # 0.9979
             min_cosine=0.975,  # 0.9832
+            min_mean_centred_cosine=0.997,  # 0.9976
+            min_centred_cosine=0.97,  # 0.9793
             min_top10_overlap=0.945,  # 0.962
             min_rank_correlation=0.998,  # 0.9987
         ),
@@ -110,6 +123,8 @@ THRESHOLDS: Mapping[str, Thresholds] = {
         EmbeddingThresholds(
             min_mean_cosine=0.9993,  # 0.9996
             min_cosine=0.9955,  # 0.9972
+            min_mean_centred_cosine=0.9992,  # 0.9995
+            min_centred_cosine=0.9955,  # 0.9972
             min_top10_overlap=0.975,  # 0.985
             min_rank_correlation=0.9995,  # 0.9997
         ),
@@ -125,6 +140,8 @@ THRESHOLDS: Mapping[str, Thresholds] = {
         EmbeddingThresholds(
             min_mean_cosine=0.988,  # 0.9921
             min_cosine=0.89,  # 0.9295
+            min_mean_centred_cosine=0.99,  # 0.9910
+            min_centred_cosine=0.89,  # 0.9293
             min_top10_overlap=0.9,  # 0.923
             min_rank_correlation=0.991,  # 0.9946
         ),
@@ -140,6 +157,8 @@ THRESHOLDS: Mapping[str, Thresholds] = {
         EmbeddingThresholds(
             min_mean_cosine=0.9985,  # 0.9991
             min_cosine=0.99,  # 0.9943
+            min_mean_centred_cosine=0.9983,  # 0.9989
+            min_centred_cosine=0.99,  # 0.9943
             min_top10_overlap=0.96,  # 0.974
             min_rank_correlation=0.998,  # not less than int8's
         ),

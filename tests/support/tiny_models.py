@@ -156,6 +156,8 @@ def config_text(
             f"[parity.{scheme}.embedding]",
             f"min_mean_cosine = {min_share}",
             f"min_cosine = {floor}",
+            f"min_mean_centred_cosine = {floor}",
+            f"min_centred_cosine = {floor}",
             f"min_rank_correlation = {floor}",
         ]
         lines += [

@@ -1,5 +1,7 @@
 """The figures of the parity report, against scipy and scikit-learn, and on answers known beforehand."""
 
+import json
+import math
 import warnings
 from typing import Any
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 from builder.parity import fidelity
+from builder.parity.table import report_rows
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -105,3 +108,56 @@ def test_vectors_that_are_not_numbers_fail_every_bound_on_cosines() -> None:
     figures = fidelity.compare_vectors(vectors, broken)
     failures = fidelity.missed(figures, {"min_mean_cosine": 0.0, "min_cosine": 0.0})
     assert [failure.split()[1] for failure in failures] == ["nan", "nan"]
+
+
+def test_a_centred_cosine_is_that_of_vectors_without_their_mean() -> None:
+    rng = np.random.default_rng(8)
+    expected, found = unit(rng, 30), unit(rng, 30)
+    middle = expected.mean(axis=0)
+    one, other = expected - middle, found - middle
+    cosines = (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+    np.testing.assert_allclose(fidelity.centred_cosines(expected, found), cosines, atol=1e-5)
+
+
+def test_a_narrow_cone_hides_an_error_from_a_plain_cosine() -> None:
+    """Vectors as E5's, all near one direction, and others near it that have nothing to do with them."""
+    rng = np.random.default_rng(9)
+    axis = np.eye(16, dtype=np.float32)[0]
+
+    def cone() -> Any:
+        vectors = 5 * axis + unit(rng, 60)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    figures = fidelity.compare_vectors(cone(), cone())
+    assert figures["mean_cosine"] > 0.95
+    assert abs(figures["mean_centred_cosine"]) < 0.2
+    assert figures["min_centred_cosine"] < figures["mean_centred_cosine"] < figures["min_cosine"]
+
+
+def test_centred_cosines_of_one_vector_for_all_texts() -> None:
+    vectors = np.repeat(unit(np.random.default_rng(10), 1), 5, axis=0)
+    assert fidelity.centred_cosines(vectors, vectors).min() == 1.0
+    other = vectors.copy()
+    other[2] = -other[2]
+    assert fidelity.centred_cosines(vectors, other)[2] < 0.5
+
+
+def test_a_report_with_figures_that_are_not_numbers_is_json() -> None:
+    report = {
+        "mean_cosine": math.nan,
+        "matryoshka": {"8": {"min_cosine": math.inf}},
+        "failures": ["x"],
+        "n": 3,
+    }
+    found = fidelity.finite(report)
+    assert found == {
+        "mean_cosine": None,
+        "matryoshka": {"8": {"min_cosine": None}},
+        "failures": ["x"],
+        "n": 3,
+    }
+    json.dumps(found, allow_nan=False)
+    assert fidelity.missed(found, {"min_mean_cosine": 0.5}) != []
+    rows = list(report_rows("embedding", {**found, "thresholds": {"min_mean_cosine": 0.5}}))
+    assert rows[0][:3] == ("embedding", "mean_cosine", "not a number")
+    assert rows[0][4] == "failed"

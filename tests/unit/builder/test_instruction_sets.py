@@ -18,7 +18,7 @@ from lambda_app.cpu import cpu_features, integer_kernel
 from tests.support.builds import ROOT, build_bundle
 from tests.support.tiny_sources import TinySources
 
-EMBEDDING = EmbeddingThresholds(0, 0, 0, 0)
+EMBEDDING = EmbeddingThresholds(0, 0, 0, 0, 0, 0)
 RERANKER = RerankerThresholds(1, 1, 0, 0, 0)
 ON_X86 = platform.machine() in ("x86_64", "amd64")
 X86 = ("avx2", "avx512", "avx_vnni", "avx512_vnni", "amx_int8")
