@@ -22,7 +22,7 @@ from builder.quantization.calibration import Batch, calibration_batches
 from builder.quantization.pipeline import quantize_model
 from builder.quantization.schemes import describe, mixed_quantizer
 from builder.tokenizer.compile import compile_tokenizer
-from builder.tokenizer.effective import write_effective_tokenizer
+from builder.tokenizer.effective import check_lower_case, write_effective_tokenizer
 from lambda_app.bundle import ModelInfo
 
 
@@ -60,6 +60,8 @@ def build_model(
     write_effective_tokenizer(
         source.files.directory, source.config.id, architecture.vocabulary, tokenizer_json
     )
+    if task == "embedding":
+        check_lower_case(source.files, source.config.id, tokenizer_json)
     kept = None if exports is None else exports / f"{task}.onnx"
     if kept is not None and kept.exists():
         model = onnx.load(str(kept))

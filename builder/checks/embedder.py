@@ -12,7 +12,7 @@ from typing import Any
 from builder.checks.architecture import Architecture, read_architecture, read_config
 from builder.checks.modules import Modules, read_modules
 from builder.checks.prompts import DECLARATION, resolve_prompts
-from builder.checks.tokens import check_lower_case, check_max_tokens, check_truncation_side
+from builder.checks.tokens import check_max_tokens, check_module_options, check_sides
 from builder.config.schema import EmbeddingConfig
 from builder.errors import ModelMismatchError
 from builder.sources.files import MODULES, ModelFiles
@@ -42,8 +42,8 @@ def check_embedder(files: ModelFiles, config: EmbeddingConfig) -> Architecture:
         _check_normalize(modules, config, declared.get("similarity_fn_name"))
         own = _check_dense(modules, own, config.id)
     _check_dimensions(content, config, own)
-    check_lower_case(files, config.id)
-    check_truncation_side(files, config.id)
+    check_module_options(files, config.id)
+    check_sides(files, config.id)
     check_max_tokens(files, content, config.id, config.max_tokens)
     return architecture
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from builder.checks.architecture import Architecture, read_architecture, read_config
-from builder.checks.tokens import check_max_tokens, check_truncation_side
+from builder.checks.tokens import check_max_tokens, check_segments, check_sides
 from builder.config.schema import RerankerConfig
 from builder.errors import ModelMismatchError
 from builder.sources.files import ModelFiles
@@ -34,7 +34,8 @@ def check_reranker(files: ModelFiles, config: RerankerConfig) -> Architecture:
             code="wrong_task",
         )
     _check_activation(content, config)
-    check_truncation_side(files, config.id)
+    check_sides(files, config.id)
+    check_segments(files, content, config.id)
     check_max_tokens(files, content, config.id, config.max_tokens)
     return read_architecture(files, content, config.id)
 

@@ -41,38 +41,59 @@ def check_max_tokens(files: ModelFiles, content: Mapping[str, Any], name: str, m
         )
 
 
-def check_lower_case(files: ModelFiles, name: str) -> None:
-    """sentence-transformers can lower-case texts before its tokenizer; here only ``tokenizer.json`` can.
+def check_module_options(files: ModelFiles, name: str) -> None:
+    """Checks that ``sentence_bert_config.json`` gives the tokenizer no options of its own.
 
     Raises:
-        ModelMismatchError: the model asks for the first and has not the second.
+        ModelMismatchError: it gives some.
     """
-    if not (files.json("sentence_bert_config.json") or {}).get("do_lower_case"):
-        return
-    text = "Ab ÇD Éß Жу"
-    ids = [
-        read_tokenizer(files, name).encode(one, add_special_tokens=False).ids for one in (text, text.lower())
-    ]
-    if ids[0] != ids[1]:
+    options = (files.json("sentence_bert_config.json") or {}).get("tokenizer_args")
+    if options:
+        keys = ", ".join(map(str, options)) if isinstance(options, dict) else "not an object"
         raise ModelMismatchError(
-            f"{name} lower-cases its texts (sentence_bert_config.json), and its {TOKENIZER} does not: "
-            f"add a Lowercase normalizer to {TOKENIZER} in a copy of the model",
-            code="unsupported_model",
+            f"{name} has options for its tokenizer in sentence_bert_config.json (tokenizer_args: {keys}): "
+            "write them into tokenizer_config.json in a copy of the model, and remove tokenizer_args",
+            code="tokenizer_mismatch",
         )
 
 
-def check_truncation_side(files: ModelFiles, name: str) -> None:
-    """Checks that texts are cut at their end: the function keeps their beginning unless a request says else.
+def check_sides(files: ModelFiles, name: str) -> None:
+    """Checks that texts are cut and padded at their end, as the function does unless a request says else.
 
-    Everything else that ``tokenizer_config.json`` changes is carried over (``builder.tokenizer.effective``).
+    What else ``tokenizer_config.json`` changes is carried over (``builder.tokenizer.effective``).
 
     Raises:
-        ModelMismatchError: they are cut at their beginning.
+        ModelMismatchError: they are cut or padded at their beginning.
     """
-    if (files.json("tokenizer_config.json") or {}).get("truncation_side", "right") != "right":
+    options = files.json("tokenizer_config.json") or {}
+    tokenizer = read_tokenizer(files, name)
+    sides = {"truncation_side": ("cuts", tokenizer.truncation), "padding_side": ("pads", tokenizer.padding)}
+    for key, (does, own) in sides.items():
+        if options.get(key, (own or {}).get("direction", "right")) != "right":
+            where = f"{key} of tokenizer_config.json" if key in options else f"direction in {TOKENIZER}"
+            raise ModelMismatchError(
+                f"{name} {does} texts on the left ({where}), the function on the right: "
+                "remove the key in a copy of the model to agree to that",
+                code="tokenizer_mismatch",
+            )
+
+
+def check_segments(files: ModelFiles, content: Mapping[str, Any], name: str) -> None:
+    """Checks that a cross-encoder with token types is given them.
+
+    transformers passes what ``model_input_names`` lists; the function passes what the model takes.
+
+    Raises:
+        ModelMismatchError: the list leaves them out, and the tokenizer tells the texts of a pair apart.
+    """
+    inputs = (files.json("tokenizer_config.json") or {}).get("model_input_names")
+    if content.get("model_type") != "bert" or not inputs or "token_type_ids" in inputs:
+        return
+    if any(read_tokenizer(files, name).encode("a", "b").type_ids):
         raise ModelMismatchError(
-            f"{name} cuts texts on the left (truncation_side of tokenizer_config.json), the function on the "
-            "right: remove the key in a copy of the model to agree to that",
+            f"{name}: model_input_names of tokenizer_config.json lacks token_type_ids, which {TOKENIZER} "
+            "gives and the model takes: add it in a copy of the model, or give both texts type 0 in "
+            f"{TOKENIZER}, whichever the model was trained with",
             code="tokenizer_mismatch",
         )
 

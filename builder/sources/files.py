@@ -25,6 +25,7 @@ _WANTED = (
     TOKENIZER,
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
     "sentence_bert_config.json",
     "config_sentence_transformers.json",
     MODULES,

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from builder.errors import ModelMismatchError
+from builder.sources.files import ModelFiles
 
 
 def write_effective_tokenizer(directory: Path, name: str, vocabulary: int, target: Path) -> None:
@@ -50,3 +52,23 @@ def write_effective_tokenizer(directory: Path, name: str, vocabulary: int, targe
                 code="vocabulary_mismatch",
             )
     target.write_text(specification, encoding="utf-8")
+
+
+def check_lower_case(files: ModelFiles, name: str, tokenizer_json: Path) -> None:
+    """sentence-transformers can lower-case texts before its tokenizer; here only the tokenizer can.
+
+    Raises:
+        ModelMismatchError: an embedder asks for the first and has not the second.
+    """
+    if not (files.json("sentence_bert_config.json") or {}).get("do_lower_case"):
+        return
+    text = "Ab ÇD Éß Жу"
+    tokenizer = Tokenizer.from_file(str(tokenizer_json))
+    ids = [tokenizer.encode(one, add_special_tokens=False).ids for one in (text, text.lower())]
+    if ids[0] != ids[1]:
+        raise ModelMismatchError(
+            f"{name} lower-cases its texts (do_lower_case of sentence_bert_config.json), and its tokenizer "
+            "does not: add a Lowercase normalizer to tokenizer.json in a copy of the model, or "
+            "do_lower_case to tokenizer_config.json where its class reads it",
+            code="unsupported_model",
+        )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 
 from builder.checks.embedder import check_embedder
 from builder.checks.reranker import check_reranker
@@ -155,10 +156,39 @@ def test_prompts_that_agree_or_are_not_declared(embedder: Path, tmp_path: Path) 
         check_embedder(fetch(LocalSource(embedder), tmp_path), config)
 
 
-def test_a_tokenizer_that_cuts_texts_on_the_left(cross_encoder: Path, tmp_path: Path) -> None:
-    write_json(cross_encoder, "tokenizer_config.json", {"truncation_side": "left"})
-    with pytest.raises(ModelMismatchError, match="truncation_side of tokenizer_config"):
-        check_reranker(fetch(LocalSource(cross_encoder), tmp_path), reranker(cross_encoder))
+@pytest.mark.parametrize("key", ["truncation_side", "padding_side"])
+def test_a_tokenizer_that_cuts_or_pads_texts_on_the_left(
+    key: str, cross_encoder: Path, tmp_path: Path
+) -> None:
+    section = {"truncation_side": "truncation", "padding_side": "padding"}[key]
+    tokenizer = Tokenizer.from_file(str(cross_encoder / "tokenizer.json"))
+    enable = {"truncation": tokenizer.enable_truncation, "padding": tokenizer.enable_padding}[section]
+    enable(direction="left", **({"max_length": 32} if section == "truncation" else {}))
+    for options, where in (
+        ({key: "left"}, f"{key} of tokenizer_config"),
+        ({}, "direction in tokenizer.json"),
+    ):
+        write_json(cross_encoder, "tokenizer_config.json", options)
+        if not options:
+            tokenizer.save(str(cross_encoder / "tokenizer.json"))
+        with pytest.raises(ModelMismatchError, match=where) as caught:
+            check_reranker(fetch(LocalSource(cross_encoder), tmp_path), reranker(cross_encoder))
+        assert caught.value.code == "tokenizer_mismatch"
+    # transformers prefers what tokenizer_config.json says.
+    write_json(cross_encoder, "tokenizer_config.json", {key: "right"})
+    check_reranker(fetch(LocalSource(cross_encoder), tmp_path), reranker(cross_encoder))
+
+
+def test_a_cross_encoder_that_is_not_given_its_token_types(tiny_sources: TinySources, tmp_path: Path) -> None:
+    source = shutil.copytree(tiny_sources.bert_reranker, tmp_path / "reranker")
+    write_json(source, "tokenizer_config.json", {"model_input_names": ["input_ids", "attention_mask"]})
+    with pytest.raises(ModelMismatchError, match="model_input_names of tokenizer_config") as caught:
+        check_reranker(fetch(LocalSource(source), tmp_path), reranker(source))
+    assert caught.value.code == "tokenizer_mismatch"
+    tokenizer = source / "tokenizer.json"
+    text = tokenizer.read_text(encoding="utf-8")
+    tokenizer.write_text(text.replace('"type_id": 1', '"type_id": 0').replace('"type_id":1', '"type_id":0'))
+    check_reranker(fetch(LocalSource(source), tmp_path), reranker(source))
 
 
 def test_a_tokenizer_of_a_newer_format_is_refused_with_its_cure(embedder: Path, tmp_path: Path) -> None:

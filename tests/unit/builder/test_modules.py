@@ -218,14 +218,13 @@ def test_vectors_that_are_not_normalised_need_consent(embedder: Path) -> None:
     check_embedder(files(embedder), config(embedder, normalize=True))
 
 
-def test_lower_casing_that_the_tokenizer_does_not_do(embedder: Path) -> None:
-    change_json(embedder, "sentence_bert_config.json", do_lower_case=True)
-    check_embedder(files(embedder), config(embedder))  # its tokenizer lower-cases by itself
-    tokenizer = embedder / "tokenizer.json"
-    tokenizer.write_text(tokenizer.read_text().replace('"lowercase": true', '"lowercase": false'))
-    tokenizer.write_text(tokenizer.read_text().replace('"lowercase":true', '"lowercase":false'))
-    with pytest.raises(ModelMismatchError, match="add a Lowercase normalizer"):
+def test_options_for_the_tokenizer_in_the_module_are_named(embedder: Path) -> None:
+    change_json(embedder, "sentence_bert_config.json", tokenizer_args={})
+    check_embedder(files(embedder), config(embedder))
+    change_json(embedder, "sentence_bert_config.json", tokenizer_args={"do_lower_case": False})
+    with pytest.raises(ModelMismatchError, match="tokenizer_args: do_lower_case") as caught:
         check_embedder(files(embedder), config(embedder))
+    assert caught.value.code == "tokenizer_mismatch"
 
 
 @pytest.mark.parametrize(
