@@ -87,7 +87,7 @@ def check_segments(files: ModelFiles, content: Mapping[str, Any], name: str) -> 
         ModelMismatchError: the list leaves them out, and the tokenizer tells the texts of a pair apart.
     """
     inputs = (files.json("tokenizer_config.json") or {}).get("model_input_names")
-    if content.get("model_type") != "bert" or not inputs or "token_type_ids" in inputs:
+    if content.get("model_type") != "bert" or not isinstance(inputs, list) or "token_type_ids" in inputs:
         return
     if any(read_tokenizer(files, name).encode("a", "b").type_ids):
         raise ModelMismatchError(
