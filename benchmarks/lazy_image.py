@@ -33,7 +33,7 @@ from scripts.local.rie import EmulatorError
 DELAYS_MS, AT_ONCE = (0, 0.5, 2, 5, 20), (1, 8, 64)
 QUICK_DELAYS_MS, QUICK_AT_ONCE = (0, 2), (8,)
 # Of the small image that the checks of a pull request build.
-MAX_CHUNKS, MAX_RATIO = 450, 4.0
+MAX_CHUNKS, MAX_RATIO = 260, 2.0
 FAILURES = (LazyDiskError, ImageError, EmulatorError, WrongResponseError, NamespaceError, png.PictureError)
 
 
