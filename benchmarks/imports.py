@@ -111,12 +111,12 @@ def trace_start(bundle: Path, pack: Path, cpu: int) -> str:
     ).stderr
 
 
-def report(found: dict[str, Cost], least: float, each: int) -> str:
-    """Returns the table: packages that cost ``least`` milliseconds or more, the rest in one row, the sum."""
+def report(found: dict[str, Cost], bound: float, each: int) -> str:
+    """Returns the table: packages that cost ``bound`` milliseconds or more, the rest in one row, the sum."""
     rows = [["package", "modules", "own (ms)", "standard library for it (ms)", "dearest modules (ms)"]]
     small = []
     for name, cost in found.items():
-        if cost.own + cost.standard < least:
+        if cost.own + cost.standard < bound:
             small.append(cost)
             continue
         dearest = ", ".join(f"{module} {value:.1f}" for module, value in cost.heaviest[:each])
@@ -134,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Traces starts and prints the table."""
     parser = argparse.ArgumentParser(description="What each import of a start costs.")
     parser.add_argument("--rounds", type=int, default=7, help="processes (default 7)")
-    parser.add_argument("--least", type=float, default=1.0, help="milliseconds of a row (default 1)")
+    parser.add_argument("--bound", type=float, default=1.0, help="milliseconds of a row (default 1)")
     parser.add_argument("--each", type=int, default=4, help="modules named of each package (default 4)")
     options = parser.parse_args(arguments)
     artefacts.ensure([BUNDLE])
@@ -143,7 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
         pack = write_pack(VARIANTS[0], Path(directory))
         # The first process fills caches, and is not counted.
         runs = [read(trace_start(cache() / BUNDLE, pack, cpu)) for _ in range(options.rounds + 1)][1:]
-    print(report(costs(runs), options.least, options.each))
+    print(report(costs(runs), options.bound, options.each))
     return 0
 
 

@@ -48,6 +48,10 @@ VARIANTS = (
         ),
     ),
     Variant("with TypedDicts in the import pack", packing=(Patch(PACKER, "TYPED_DICTS", "frozenset()"),)),
+    Variant(
+        "with texts compiled at each start",
+        (Patch("lambda_app.coldstart.compiled_strings", "patches", "lambda content: {}"),),
+    ),
     Variant("with the garbage collector during imports", (Patch("gc", "disable", "lambda: None"),)),
     Variant("with BLAS threads", environment=(("OPENBLAS_NUM_THREADS", str(os.cpu_count() or 1)),)),
     Variant("with the search for pydantic plugins", environment=(("PYDANTIC_DISABLE_PLUGINS", ""),)),

@@ -18,10 +18,12 @@ from _frozen_importlib_external import MAGIC_NUMBER, ExtensionFileLoader, Source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import CodeType
+    from types import CodeType, ModuleType
+
+    from lambda_app.coldstart.compiled_strings import Patch
 
 # What a pack begins with; the interpreter's own magic number follows: code of another version cannot run.
-SIGNATURE = b"import-pack-2\n"
+SIGNATURE = b"import-pack-3\n"
 HEADER = SIGNATURE + MAGIC_NUMBER
 # Places of the index: its offset and its length, eight bytes each.
 PLACES = 16
@@ -29,15 +31,18 @@ PLACES = 16
 # Module name to (offset, length, file, whether it is a package); offsets count from the pack's first byte. A
 # length of 0 is an extension module, of which the pack has only the place.
 Index = dict[str, tuple[int, int, str, bool]]
+# The entry of what modules compile from strings, which is no module.
+STRINGS = "<strings>"
 
 
 class PackLoader(SourceFileLoader):
     """A source file's loader in all but where the code comes from."""
 
-    def __init__(self, name: str, path: str, place: "tuple[int, int, int]") -> None:
-        """Takes the pack's descriptor, and the code's offset and length in bytes."""
+    def __init__(self, name: str, path: str, place: "tuple[int, int, int]", patch: "Patch | None") -> None:
+        """Takes the pack's descriptor, and the code's offset and length in bytes; what to do after import."""
         super().__init__(name, path)
         self._place = place
+        self._patch = patch
 
     def get_code(self, fullname: str) -> "CodeType | None":
         """Returns the module's code."""
@@ -45,14 +50,21 @@ class PackLoader(SourceFileLoader):
         code: CodeType = marshal.loads(posix.pread(descriptor, length, offset))  # as trusted as a .pyc
         return code
 
+    def exec_module(self, module: "ModuleType") -> None:
+        """Runs the module's code."""
+        super().exec_module(module)
+        if self._patch is not None:
+            self._patch(module)
+
 
 class PackFinder:
     """Finds packed modules by name, ahead of the search path."""
 
-    def __init__(self, index: Index, descriptor: int) -> None:
-        """Takes the pack's index, and a descriptor that stays open."""
+    def __init__(self, index: Index, descriptor: int, patches: "dict[str, Patch]") -> None:
+        """Takes the pack's index, a descriptor that stays open, and what to do after some modules' import."""
         self._index = index
         self._descriptor = descriptor
+        self._patches = patches
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> "ModuleSpec | None":
         """Returns the module's spec, or None where it is not packed."""
@@ -62,7 +74,7 @@ class PackFinder:
         offset, length, origin, is_package = entry
         loader: SourceFileLoader | ExtensionFileLoader
         if length:
-            loader = PackLoader(name, origin, (self._descriptor, offset, length))
+            loader = PackLoader(name, origin, (self._descriptor, offset, length), self._patches.get(name))
         else:
             loader = ExtensionFileLoader(name, origin)
         spec = ModuleSpec(name, loader, origin=origin, is_package=is_package)
@@ -94,22 +106,36 @@ def install(path: str) -> "str | None":
             return "is cut off"
         offset, length = (int.from_bytes(start[-size:][:8], "little") for size in (16, 8))
         index: Index = marshal.loads(posix.pread(descriptor, length, offset))
-    except (OSError, ValueError, EOFError, TypeError) as error:
+        offset, length, *_ = index.pop(STRINGS)
+        strings = posix.pread(descriptor, length, offset)
+    except (OSError, ValueError, EOFError, TypeError, KeyError) as error:
         posix.close(descriptor)
         return f"cannot be read ({type(error).__name__})"
-    sys.meta_path.insert(0, PackFinder(index, descriptor))
+    patches: dict[str, Patch] = {}
+    sys.meta_path.insert(0, PackFinder(index, descriptor, patches))
+    # From the pack, as everything else.
+    from lambda_app.coldstart import compiled_strings
+
+    try:
+        patches.update(compiled_strings.patches(strings))
+    except (ValueError, EOFError, TypeError) as error:
+        del sys.meta_path[0]
+        posix.close(descriptor)
+        return f"cannot be read ({type(error).__name__})"
+    for name in patches.keys() & sys.modules.keys():
+        patches[name](sys.modules[name])
     return None
 
 
-def write(path: str, modules: "dict[str, tuple[CodeType | None, str, bool]]") -> int:
+def write(path: str, modules: "dict[str, tuple[CodeType | None, str, bool]]", strings: bytes) -> int:
     """Writes a pack of modules, each its code, file and whether it is a package; returns its bytes.
 
-    An extension module has no code. The code comes in the order given: what is imported first is read first.
-    The index is at the end.
+    An extension module has no code. The code comes in the order given: what is imported first is read first,
+    ``strings`` (:func:`compiled_strings.dump`) before all. The index is at the end.
     """
-    body = bytearray()
-    index: Index = {}
     begin = len(HEADER) + PLACES
+    body = bytearray(strings)
+    index: Index = {STRINGS: (begin, len(strings), "", False)}
     for name, (code, origin, is_package) in modules.items():
         data = b"" if code is None else marshal.dumps(code)
         index[name] = (begin + len(body), len(data), origin, is_package)

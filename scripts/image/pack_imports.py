@@ -125,12 +125,19 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 class _WithoutDocstrings(ast.NodeTransformer):
-    """As ``python -OO`` leaves them out; assertions stay."""
+    """As ``python -OO`` leaves them out; assertions stay.
+
+    A dataclass gets an empty line instead: without a docstring it would make one of its signature.
+    """
 
     def generic_visit(self, node: Any) -> Any:
         super().generic_visit(node)
         if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.copy_location(ast.Pass(), node.body[0])]
+        if isinstance(node, ast.ClassDef) and any(
+            "dataclass" in ast.unparse(one) for one in node.decorator_list
+        ):
+            node.body.insert(0, ast.copy_location(ast.Expr(ast.Constant("\n")), node.body[0]))
         return node
 
 
@@ -184,13 +191,15 @@ def main(arguments: list[str]) -> int:
         return 2
     sys.path.insert(0, str(ROOT))
     from lambda_app.coldstart.import_pack import write
+    from scripts.image.record_strings import RecordError, recorded
 
     try:
         modules = packable()
-    except PackError as error:
+        strings = recorded(ROOT, sysconfig.get_path("purelib"), ENTRY_POINTS)
+    except (PackError, RecordError) as error:
         print(error, file=sys.stderr)
         return 1
-    size = write(arguments[0], modules)
+    size = write(arguments[0], modules, strings)
     print(f"{arguments[0]}: {len(modules)} modules, {size} bytes, Python {sys.version.split()[0]}")
     return 0
 

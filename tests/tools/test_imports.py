@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from benchmarks import imports
@@ -50,7 +54,7 @@ def test_packages_below_the_bound_share_a_row_and_the_last_row_has_all() -> None
         "a": Cost(1, 0.25, 0.0, [("a", 0.25)]),
         "b": Cost(1, 0.5, 0.0, [("b", 0.5)]),
     }
-    rows = [line.split() for line in imports.report(found, least=1.0, each=1).splitlines()]
+    rows = [line.split() for line in imports.report(found, bound=1.0, each=1).splitlines()]
     assert rows[2:] == [
         ["big", "2", "6.0", "2.0", "big.part", "6.0"],
         ["2", "others", "2", "0.8", "0.0"],
@@ -58,14 +62,16 @@ def test_packages_below_the_bound_share_a_row_and_the_last_row_has_all() -> None
     ]
 
 
-def test_a_start_is_traced_with_the_modules_of_the_pack(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {}
+def test_a_start_is_traced_with_the_modules_of_the_pack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
 
     def run(command: list[str], **options: object) -> object:
         given.update(options, command=command)
         return type("Done", (), {"stderr": TRACE})
 
-    monkeypatch.setattr(imports.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     assert imports.trace_start(tmp_path / "bundle", tmp_path / "pack", 0) == TRACE
     assert given["command"][1:3] == ["-X", "importtime"]
     assert given["env"]["IMPORT_PACK"] == str(tmp_path / "pack")
