@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks import quick
+from benchmarks import lazy_imports, quick
 from benchmarks.harness.artefacts import NEEDS
 from benchmarks.harness.contender import CONTENDERS, OURS_FP32
 from benchmarks.report.results import Results, WarmSample
@@ -30,3 +30,12 @@ def quick_run(ours: float) -> Results:
     seconds = {"ours": ours, "ours-pipeline": 0.3, "ort-plain": 1.0, "floor": 0.25}
     warm = [WarmSample("ours", 1, 1, None, 13, 13), WarmSample("ours-fp32", 1, 1, None, 5, 5)]
     return run([sample(name, embed) for name, embed in seconds.items()], warm)
+
+
+def test_lazy_imports_are_tried_where_the_interpreter_has_them() -> None:
+    assert list(lazy_imports.variants((3, 14))) == [lazy_imports.EAGER, lazy_imports.OURS]
+    assert list(lazy_imports.variants((3, 15))) == ["as it is", "lazy modules", "lazy imports", "both"]
+
+
+def test_the_application_of_lazy_imports_responds_in_each_variant() -> None:
+    assert lazy_imports.main(["--rounds", "1"]) == 0
