@@ -10,6 +10,8 @@ PYTHONS := 3.11-3.14
 OLDEST_PYTHON := 3.11
 VENV := .venv/bin
 RUN := $(VENV)/python
+# A process for each CPU, up to four; tests of one file stay together. What measures time (emulator) runs alone.
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile
 UV_COMPILE = $(VENV)/uv pip compile --quiet --universal --python-version $(OLDEST_PYTHON) --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package torch $(LOCK_FLAGS)
 
@@ -24,7 +26,8 @@ demo: build-venv ## embed and rerank real texts under the Lambda Runtime Interfa
 	@$(RUN) -m scripts.local.demo
 
 test: lint ## ruff, mypy and the tests (soak and image aside)
-	@$(RUN) -m pytest -m "not image and not soak and not long and not bulk"
+	@$(RUN) -m pytest $(SIDE_BY_SIDE) -m "not image and not soak and not long and not emulator and not bulk"
+	@$(RUN) -m pytest -m "emulator and not image and not soak and not long and not bulk"
 	@echo "not run: jobs over S3 (make test-bulk), and the image's tests, which need Docker (make image test-image)"
 
 check: lint test-unit ## ruff, mypy and the fast tests: before each commit
@@ -35,7 +38,7 @@ lint: dev-venv ## ruff and mypy alone
 	@$(VENV)/mypy
 
 test-unit: dev-venv ## the fast tests alone
-	@$(RUN) -m pytest -q -m "not image and not soak and not long and not emulator and not bulk"
+	@$(RUN) -m pytest -q $(SIDE_BY_SIDE) -m "not image and not soak and not long and not emulator and not bulk"
 
 test-emulator: dev-venv ## the tests under the Lambda Runtime Interface Emulator alone
 	@$(RUN) -m pytest -m "emulator and not image and not soak and not long and not bulk"

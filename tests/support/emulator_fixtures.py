@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,15 +17,25 @@ from scripts.local.rie import Emulator, EmulatorError, can_emulate, ensure_binar
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
 
+@contextmanager
+def one_process() -> Iterator[None]:
+    """Keeps the other processes of a run waiting: what one of them makes is there for all."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """Directory of the embedded bundle: ``models/``, or a copy in the cache where that holds other models."""
-    try:
-        embedding = Bundle.open(MODELS).embedding
-    except BundleError:
-        embedding = None
-    foreign = embedding is not None and embedding.id != MINILM
-    return ensure_bundle(CACHE / "test-models" if foreign else MODELS).directory
+    with one_process():
+        try:
+            embedding = Bundle.open(MODELS).embedding
+        except BundleError:
+            embedding = None
+        foreign = embedding is not None and embedding.id != MINILM
+        return ensure_bundle(CACHE / "test-models" if foreign else MODELS).directory
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +44,8 @@ def rie() -> Path:
     if not can_emulate():
         pytest.skip("the Runtime Interface Emulator runs on Linux only")
     try:
-        return ensure_binary()
+        with one_process():
+            return ensure_binary()
     except EmulatorError as error:
         pytest.fail(str(error))
 
