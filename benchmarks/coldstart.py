@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from benchmarks.harness.contender import CONTENDERS, OURS_FP32, Contender
 from benchmarks.harness.environments import SetupError
+from benchmarks.harness.exit_status import exit_status
 from benchmarks.harness.paths import RESULTS
 from benchmarks.measure.run import RunError
 from benchmarks.measure.session import Plan, measure
@@ -32,30 +32,26 @@ from scripts.local.rie import EmulatorError, can_emulate
 def main(arguments: list[str] | None = None) -> int:
     """Runs the benchmark that the arguments describe."""
     options = _parser().parse_args(arguments)
-    try:
-        if options.show is not None:
-            run = results.read(options.show)
-        else:
-            if not can_emulate():
-                print("the Lambda emulator runs on Linux only", file=sys.stderr)
-                return 1
-            run = measure(_plan(options))
-            results.write(run, options.json)
-        print(terminal.report(run))
-        options.html.parent.mkdir(parents=True, exist_ok=True)
-        options.html.write_text(render(run), encoding="utf-8")
-        print(f"{options.html}")
-        if options.png is not None:
-            png.export(options.html, options.png)
-            print(f"{options.png}")
-    except (RunError, SetupError, ImageError, EmulatorError, png.PictureError, ValueError) as error:
-        print(f"benchmark failed: {error}", file=sys.stderr)
-        return 1
-    except subprocess.CalledProcessError as error:
-        print(f"benchmark failed: {error.cmd[-1]} could not be made", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    failures = (RunError, SetupError, ImageError, EmulatorError, png.PictureError, ValueError)
+    return exit_status(lambda: _run(options), *failures)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.show is not None:
+        run = results.read(options.show)
+    else:
+        if not can_emulate():
+            print("the Lambda emulator runs on Linux only", file=sys.stderr)
+            return 1
+        run = measure(_plan(options))
+        results.write(run, options.json)
+    print(terminal.report(run))
+    options.html.parent.mkdir(parents=True, exist_ok=True)
+    options.html.write_text(render(run), encoding="utf-8")
+    print(f"{options.html}")
+    if options.png is not None:
+        png.export(options.html, options.png)
+        print(f"{options.png}")
     return 0
 
 

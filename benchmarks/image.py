@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 import uuid
@@ -22,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 from benchmarks.harness import artefacts, images
+from benchmarks.harness.exit_status import exit_status
 from benchmarks.harness.paths import RESULTS, cache
 from benchmarks.harness.process_usage import usage
 from benchmarks.harness.stamps import seconds_to_make
@@ -169,24 +169,22 @@ def summary(rows: list[Row], chunks: Touched | None) -> str:
 
 def main(arguments: list[str]) -> int:
     """Builds and measures; ``build`` builds the INT8 image alone, for the long tests."""
-    try:
-        docker = docker_program(os.environ)
-        if os.geteuid() and arguments != ["build"]:
-            raise ImageError("only root sees what a container's process holds, and mounts an image")
-        artefacts.ensure(list(dict.fromkeys(way.bundle for way in WAYS)))
-        if arguments == ["build"]:
-            images.ensure("int8")
-            return 0
-        # From nothing, or the second image would seem to take no time.
-        built = {name: images.build(name, docker, "--no-cache") for name in images.BUNDLES}
-        rows = [measure(way, docker, built[way.image]) for way in WAYS]
-        chunks = touched_at_cold_start(images.image_of("int8"), docker)
-    except (ImageError, ContainerError, ChunkError, workload.WrongResponseError, OSError) as error:
-        print(f"benchmark failed: {error}", file=sys.stderr)
-        return 1
-    except subprocess.CalledProcessError as error:
-        print(f"benchmark failed: {error.cmd[-1]} could not be made", file=sys.stderr)
-        return 1
+    failures = (ImageError, ContainerError, ChunkError, workload.WrongResponseError, OSError)
+    return exit_status(lambda: _run(arguments), *failures)
+
+
+def _run(arguments: list[str]) -> int:
+    docker = docker_program(os.environ)
+    if os.geteuid() and arguments != ["build"]:
+        raise ImageError("only root sees what a container's process holds, and mounts an image")
+    artefacts.ensure(list(dict.fromkeys(way.bundle for way in WAYS)))
+    if arguments == ["build"]:
+        images.ensure("int8")
+        return 0
+    # From nothing, or the second image would seem to take no time.
+    built = {name: images.build(name, docker, "--no-cache") for name in images.BUNDLES}
+    rows = [measure(way, docker, built[way.image]) for way in WAYS]
+    chunks = touched_at_cold_start(images.image_of("int8"), docker)
     RESULTS.mkdir(parents=True, exist_ok=True)
     found = {"memory_mb": MEGABYTES_PER_CPU, "rounds": ROUNDS, "rows": [asdict(row) for row in rows]}
     found["chunks"] = asdict(chunks)

@@ -8,7 +8,6 @@ time: it is there to catch what makes the function twice as slow, on any machine
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from dataclasses import dataclass, replace
 from benchmarks.harness.artefacts import EMBEDDER
 from benchmarks.harness.contender import CONTENDERS, Contender
 from benchmarks.harness.environments import SetupError
+from benchmarks.harness.exit_status import exit_status
 from benchmarks.harness.paths import RESULTS
 from benchmarks.measure.run import RunError
 from benchmarks.measure.session import Plan, measure
@@ -84,19 +84,14 @@ def main() -> int:
     if not can_emulate():
         print("the Lambda emulator runs on Linux only: nothing measured")
         return 0
+    return exit_status(_run, RunError, SetupError, EmulatorError)
+
+
+def _run() -> int:
     began = time.monotonic()
     cold, warm = contenders()
     cpus = min(2, len(os.sched_getaffinity(0)))
-    try:
-        run = measure(Plan(cold, warm, [cpus], ["warm"], ROUNDS, 1, QUICK))
-    except (RunError, SetupError, EmulatorError) as error:
-        print(f"benchmark failed: {error}", file=sys.stderr)
-        return 1
-    except subprocess.CalledProcessError as error:
-        print(f"benchmark failed: {error.cmd[-1]} could not be made", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    run = measure(Plan(cold, warm, [cpus], ["warm"], ROUNDS, 1, QUICK))
     results.write(run, RESULTS / "quick.json")
     checks = judge(run)
     print(terminal.figures(run))

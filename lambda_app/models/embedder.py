@@ -5,27 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from lambda_app.limits import BATCH_TOKENS
-from lambda_app.models.inference import (
-    Checkpoint,
-    OnEmpty,
-    OnTokens,
-    OnTruncated,
-    TokenizingEstimate,
-    encode_in_parts,
-    name_in_parts,
-    refuse_empty,
-    run_encodings,
-    ticker,
-    warm_up,
-)
+from lambda_app.models.inference import TextModel, encode_in_parts, ticker
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from lambda_app.bundle import ModelInfo
-    from lambda_app.models.session import Session
-    from lambda_app.models.tokenizer.tokenizer import Token, Tokenizer, TruncationSide
+    from lambda_app.models.inference import Checkpoint, OnEmpty, OnTokens, OnTruncated
+    from lambda_app.models.tokenizer.tokenizer import Token, TruncationSide
 
 InputType = Literal["query", "passage", "none"]
 
@@ -38,33 +24,8 @@ class EmbedOutput(NamedTuple):
     truncated: tuple[int, ...]
 
 
-class Embedder:
+class Embedder(TextModel):
     """The embedding model: tokenizer and session."""
-
-    def __init__(
-        self, model: ModelInfo, session: Session, tokenizer: Tokenizer, batch_tokens: int = BATCH_TOKENS
-    ) -> None:
-        self.model = model
-        self._tokenizer = tokenizer
-        self._session = session
-        self._batch_tokens = batch_tokens
-        self._estimate = TokenizingEstimate()
-
-    @classmethod
-    def open(cls, model: ModelInfo, *, threads: int) -> Embedder:
-        """Opens tokenizer and session of the bundle's embedding model.
-
-        Raises:
-            BundleError: a file of the model cannot be used.
-        """
-        from lambda_app.models.session import open_session
-        from lambda_app.models.tokenizer import open_tokenizer
-
-        return cls(model, open_session(model, threads=threads), open_tokenizer(model))
-
-    def warm(self) -> None:
-        """Runs one short inference, so that the next one meets mapped pages and allocated buffers."""
-        warm_up(self._session, self.model)
 
     def embed(
         self,
@@ -107,17 +68,7 @@ class Embedder:
             self._estimate,
             checkpoint,
         )
-        refuse_empty(encodings, on_empty)
-        truncated = tuple(index for index, encoding in enumerate(encodings) if encoding.truncated)
-        if truncated and on_truncated is not None:
-            on_truncated(truncated)
-        return EmbedOutput(
-            vectors=run_encodings(
-                self._session, self.model, encodings, batch_tokens=self._batch_tokens, checkpoint=checkpoint
-            ),
-            tokens=sum(len(encoding.ids) for encoding in encodings),
-            truncated=truncated,
-        )
+        return EmbedOutput(*self._run(encodings, on_truncated, on_empty, checkpoint))
 
     def tokens(
         self,
@@ -128,16 +79,12 @@ class Embedder:
         on_tokens: OnTokens | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> list[list[Token]]:
-        """Returns the tokens of texts with their prompt, uncut: see :func:`name_in_parts`."""
+        """Returns the tokens of texts with their prompt, not truncated.
+
+        With ``special``, those that the model adds are among them. ``on_tokens`` may raise to stop.
+        """
         prompted = self._prompted(texts, self.model.prompts.get(input_type, ""))
-        return name_in_parts(
-            self._tokenizer,
-            prompted,
-            self._estimate,
-            special=special,
-            on_tokens=on_tokens,
-            checkpoint=checkpoint,
-        )
+        return self._tokens(prompted, special, on_tokens, checkpoint)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Returns the number of tokens of each text, without a prompt and special ones."""

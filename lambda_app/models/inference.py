@@ -1,13 +1,14 @@
-"""Runs encoded items through a session in batches, and hands the rows back in the caller's order."""
+"""What embedder and reranker share: texts tokenized in parts, run in batches, in the caller's order."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Protocol, Self, TypeVar
 
 import numpy as np
 
+from lambda_app.limits import BATCH_TOKENS
 from lambda_app.models.batching import attention_mask, pad, plan_batches
 
 if TYPE_CHECKING:
@@ -148,48 +149,86 @@ def refuse_empty(encodings: Iterable[Encoding], on_empty: OnEmpty | None) -> Non
         raise ValueError(f"item {empty[0]} has no tokens")
 
 
-def name_in_parts(
-    tokenizer: Tokenizer,
-    texts: Sequence[str],
-    estimate: TokenizingEstimate,
-    *,
-    special: bool,
-    on_tokens: OnTokens | None,
-    checkpoint: Checkpoint | None,
-) -> list[list[Token]]:
-    """Returns the tokens of texts, not truncated; with ``special``, those that the model adds too.
-
-    ``on_tokens`` is called after each part of the texts, and all of them are counted before one is named.
-    """
-    tick = ticker(checkpoint)
-    rows: list[list[int]] = []
-    count = 0
-    for part in in_parts(texts):
-        ids = estimate.run(lambda some: tokenizer.ids(some, tick=tick), part, checkpoint)
-        rows += ids
-        count += sum(map(len, ids))
-        if on_tokens is not None:
-            on_tokens(count)
-    return tokenizer.named(rows, special=special, tick=tick)
-
-
 def ticker(checkpoint: Checkpoint | None) -> Callable[[], None] | None:
     """Returns a look at the time that takes no arguments."""
     return None if checkpoint is None else lambda: checkpoint(0)
 
 
-def warm_up(session: Session, model: ModelInfo, tokens: int = 16) -> None:
-    """Runs one inference over ``tokens`` padding tokens.
+class TextModel:
+    """A model's tokenizer and session: what embedder and reranker have in common."""
 
-    It reads every weight, and next to nothing of the lookup tables.
-    """
-    session.run(
-        {
-            name: np.full((1, tokens), model.pad_token_id * (name == "input_ids"), np.int64)
-            for name in model.inputs
-        }
-        | {"attention_mask": np.ones((1, tokens), np.int64)}
-    )
+    def __init__(
+        self, model: ModelInfo, session: Session, tokenizer: Tokenizer, batch_tokens: int = BATCH_TOKENS
+    ) -> None:
+        self.model = model
+        self._tokenizer = tokenizer
+        self._session = session
+        self._batch_tokens = batch_tokens
+        self._estimate = TokenizingEstimate()
+
+    @classmethod
+    def open(cls, model: ModelInfo, *, threads: int) -> Self:
+        """Opens tokenizer and session of one of the bundle's models.
+
+        Raises:
+            BundleError: a file of the model cannot be used.
+        """
+        from lambda_app.models.session import open_session
+        from lambda_app.models.tokenizer import open_tokenizer
+
+        return cls(model, open_session(model, threads=threads), open_tokenizer(model))
+
+    def warm(self, tokens: int = 16) -> None:
+        """Runs one short inference, so that the next one meets mapped pages and allocated buffers.
+
+        It reads every weight, and next to nothing of the lookup tables.
+        """
+        self._session.run(
+            {
+                name: np.full((1, tokens), self.model.pad_token_id * (name == "input_ids"), np.int64)
+                for name in self.model.inputs
+            }
+            | {"attention_mask": np.ones((1, tokens), np.int64)}
+        )
+
+    def _run(
+        self,
+        encodings: Sequence[Encoding],
+        on_truncated: OnTruncated | None,
+        on_empty: OnEmpty | None,
+        checkpoint: Checkpoint | None,
+    ) -> tuple[np.ndarray, int, tuple[int, ...]]:
+        """Returns a row for each item, the number of all tokens, and the indices of truncated items."""
+        refuse_empty(encodings, on_empty)
+        truncated = tuple(index for index, encoding in enumerate(encodings) if encoding.truncated)
+        if truncated and on_truncated is not None:
+            on_truncated(truncated)
+        rows = run_encodings(
+            self._session, self.model, encodings, batch_tokens=self._batch_tokens, checkpoint=checkpoint
+        )
+        return rows, sum(len(encoding.ids) for encoding in encodings), truncated
+
+    def _tokens(
+        self,
+        texts: Sequence[str],
+        special: bool,
+        on_tokens: OnTokens | None,
+        checkpoint: Checkpoint | None,
+    ) -> list[list[Token]]:
+        """Returns the tokens of texts, not truncated; with ``special``, those that the model adds too.
+
+        ``on_tokens`` is called after each part of the texts, and all of them are counted before one is named.
+        """
+        tick = ticker(checkpoint)
+        rows: list[list[int]] = []
+        count = 0
+        for part in in_parts(texts):
+            ids = self._estimate.run(lambda some: self._tokenizer.ids(some, tick=tick), part, checkpoint)
+            rows += ids
+            count += sum(map(len, ids))
+            if on_tokens is not None:
+                on_tokens(count)
+        return self._tokenizer.named(rows, special=special, tick=tick)
 
 
 def _inputs(model: ModelInfo, batch: Sequence[Encoding]) -> dict[str, np.ndarray]:

@@ -5,27 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from lambda_app.limits import BATCH_TOKENS
-from lambda_app.models.inference import (
-    Checkpoint,
-    OnEmpty,
-    OnTokens,
-    OnTruncated,
-    TokenizingEstimate,
-    encode_in_parts,
-    name_in_parts,
-    refuse_empty,
-    run_encodings,
-    ticker,
-    warm_up,
-)
+from lambda_app.models.inference import TextModel, encode_in_parts, ticker
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from lambda_app.bundle import ModelInfo
-    from lambda_app.models.session import Session
-    from lambda_app.models.tokenizer.tokenizer import Token, Tokenizer, TruncationSide
+    from lambda_app.models.inference import Checkpoint, OnEmpty, OnTokens, OnTruncated
+    from lambda_app.models.tokenizer.tokenizer import Token, TruncationSide
 
 
 class RerankOutput(NamedTuple):
@@ -36,33 +22,8 @@ class RerankOutput(NamedTuple):
     truncated: tuple[int, ...]
 
 
-class Reranker:
+class Reranker(TextModel):
     """A cross-encoder: reads query and document together and gives one logit."""
-
-    def __init__(
-        self, model: ModelInfo, session: Session, tokenizer: Tokenizer, batch_tokens: int = BATCH_TOKENS
-    ) -> None:
-        self.model = model
-        self._tokenizer = tokenizer
-        self._session = session
-        self._batch_tokens = batch_tokens
-        self._estimate = TokenizingEstimate()
-
-    @classmethod
-    def open(cls, model: ModelInfo, *, threads: int) -> Reranker:
-        """Opens tokenizer and session of the bundle's cross-encoder.
-
-        Raises:
-            BundleError: a file of the model cannot be used.
-        """
-        from lambda_app.models.session import open_session
-        from lambda_app.models.tokenizer import open_tokenizer
-
-        return cls(model, open_session(model, threads=threads), open_tokenizer(model))
-
-    def warm(self) -> None:
-        """Runs one short inference, so that the next one meets mapped pages and allocated buffers."""
-        warm_up(self._session, self.model)
 
     def score(
         self,
@@ -98,17 +59,7 @@ class Reranker:
             checkpoint,
         )
         encodings = encode_in_parts(encode, documents, self._estimate, checkpoint)
-        refuse_empty(encodings, on_empty)
-        truncated = tuple(index for index, encoding in enumerate(encodings) if encoding.truncated)
-        if truncated and on_truncated is not None:
-            on_truncated(truncated)
-        return RerankOutput(
-            logits=run_encodings(
-                self._session, self.model, encodings, batch_tokens=self._batch_tokens, checkpoint=checkpoint
-            ),
-            tokens=sum(len(encoding.ids) for encoding in encodings),
-            truncated=truncated,
-        )
+        return RerankOutput(*self._run(encodings, on_truncated, on_empty, checkpoint))
 
     def tokens(
         self,
@@ -118,12 +69,8 @@ class Reranker:
         on_tokens: OnTokens | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> list[list[Token]]:
-        """Returns the tokens of single texts, uncut: see :func:`name_in_parts`."""
-        return name_in_parts(
-            self._tokenizer,
-            texts,
-            self._estimate,
-            special=special,
-            on_tokens=on_tokens,
-            checkpoint=checkpoint,
-        )
+        """Returns the tokens of single texts, not truncated.
+
+        With ``special``, those that the model adds are among them. ``on_tokens`` may raise to stop.
+        """
+        return self._tokens(texts, special, on_tokens, checkpoint)

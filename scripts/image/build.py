@@ -110,9 +110,9 @@ def _from_config(environ: Mapping[str, str]) -> Content:
     except BuildError as error:
         raise ImageError(str(error)) from None
     labels = {"quantization": config.quantization}
-    for role, model in (("embedding", config.embedding), ("reranker", config.reranker)):
+    for task, model in (("embedding", config.embedding), ("reranker", config.reranker)):
         if model is not None:
-            labels[role] = f"{model.id}@{describe_source(model.source).get('revision') or ''}".rstrip("@")
+            labels[task] = f"{model.id}@{describe_source(model.source).get('revision') or ''}".rstrip("@")
     if config.rerank_kind == BI_ENCODER:
         labels["reranker"] = BI_ENCODER
     return Content(_name(labels), labels)

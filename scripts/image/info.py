@@ -35,7 +35,7 @@ try:
     bundle = Bundle.open(directory)
     for model in bundle.models():
         contents["models"].append({
-            "role": model.task, "id": model.id, "revision": str(model.source.get("revision") or ""),
+            "task": model.task, "id": model.id, "revision": str(model.source.get("revision") or ""),
             "quantization": model.quantization.scheme, "bits": model.quantization.weight_bits,
             "dimensions": model.dimensions, "max_tokens": model.max_tokens, "fingerprint": model.fingerprint,
             "files": [[file.path, file.bytes] for file in model.files],
@@ -120,7 +120,7 @@ def report(
     lines += ["", "models"]
     for model in contents["models"]:
         revision = f"@{model['revision'][:12]}" if model["revision"] else ""
-        lines.append(f"  {model['role']:<11}{model['id']}{revision}")
+        lines.append(f"  {model['task']:<11}{model['id']}{revision}")
         lines.append(
             f"             {model['quantization']} ({model['bits']} bits), {model['dimensions']} dimensions, "
             f"{model['max_tokens']} tokens, {model['fingerprint']}"

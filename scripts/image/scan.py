@@ -52,8 +52,8 @@ for line in [*(status.read_text().splitlines() if status.exists() else []), ""]:
 models = []
 try:
     manifest = json.loads(pathlib.Path("/var/task/models/manifest.json").read_bytes())
-    for role, model in manifest["models"].items():
-        models.append([model["id"], str(model["source"].get("revision") or ""), role, model["files"]])
+    for task, model in manifest["models"].items():
+        models.append([model["id"], str(model["source"].get("revision") or ""), task, model["files"]])
 except OSError:
     pass
 contents = {"python": python, "debian": debian, "models": models}
@@ -89,12 +89,12 @@ def components(contents: Mapping[str, Any]) -> Iterator[Component]:
     for name, version, machine in contents["debian"]:
         url = PackageURL("deb", "debian", name, version, {"arch": machine})
         yield Component(name=name, version=version, purl=url, bom_ref=str(url))
-    for name, revision, role, files in contents["models"]:
+    for name, revision, task, files in contents["models"]:
         yield Component(
             name=name,
             version=revision,
             type=ComponentType.MACHINE_LEARNING_MODEL,
-            bom_ref=f"model:{role}",
+            bom_ref=f"model:{task}",
             properties=[Property(name=file["path"], value=f"sha256:{file['sha256']}") for file in files],
         )
 

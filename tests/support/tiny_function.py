@@ -10,6 +10,15 @@ from lambda_app.bundle import Bundle
 from lambda_app.dispatch import Dispatcher
 from tests.support.fakes import Context
 
+TEXTS = [
+    "short",
+    "a somewhat longer text about embeddings",
+    "x " * 80,
+    "naïve café",
+    "東京は日本の首都です。",
+    "😀",
+]
+
 
 def environ(bundle: Bundle, **more: str) -> dict[str, str]:
     return {"MODEL_DIR": str(bundle.directory), "LOG_LEVEL": "ERROR", **more}

@@ -24,7 +24,7 @@ from tests.support.tokenizers_factory import unigram_specification, wordpiece_sp
 MAX_TOKENS = 64
 HIDDEN = 32
 # Larger than the usual 0.02, so that random models tell texts apart.
-_SHAPE: dict[str, Any] = {
+SHAPE: dict[str, Any] = {
     "hidden_size": HIDDEN,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
@@ -68,7 +68,7 @@ def bert_embedder(directory: Path, *, seed: int = 1, prompts: Mapping[str, str] 
     tokenizer = written(wordpiece_specification(), directory)
     torch.manual_seed(seed)
     model = BertModel(
-        BertConfig(vocab_size=_rows(tokenizer), max_position_embeddings=MAX_TOKENS, **_SHAPE),
+        BertConfig(vocab_size=_rows(tokenizer), max_position_embeddings=MAX_TOKENS, **SHAPE),
         add_pooling_layer=False,
     )
     model.save_pretrained(directory, safe_serialization=True)
@@ -87,7 +87,7 @@ def bert_cross_encoder(directory: Path, *, seed: int = 2) -> Path:
         max_position_embeddings=MAX_TOKENS,
         type_vocab_size=2,
         num_labels=1,
-        **_SHAPE,
+        **SHAPE,
     )
     BertForSequenceClassification(config).save_pretrained(directory, safe_serialization=True)
     return directory
@@ -103,7 +103,7 @@ def xlmr_cross_encoder(directory: Path, *, seed: int = 3, max_tokens: int = MAX_
         type_vocab_size=1,
         pad_token_id=1,
         num_labels=1,
-        **_SHAPE,
+        **SHAPE,
     )
     XLMRobertaForSequenceClassification(config).save_pretrained(directory, safe_serialization=True)
     return directory

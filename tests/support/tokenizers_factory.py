@@ -1,6 +1,8 @@
 """Tiny tokenizers in the variants that tests need."""
 
 import json
+import subprocess
+import sys
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,6 +63,23 @@ def build(specification: str, directory: Path) -> tuple[CompileResult, Tokenizer
     source = written(specification, directory / "source")
     result = compile_tokenizer(source, directory / "out")
     return result, TokenizerModel(directory / "out", result.kind), source
+
+
+def library_loads(model: TokenizerModel, *texts: str) -> list[bool]:
+    """Whether the tokenizers library is loaded after each of the texts, in a process of its own."""
+    script = f"""
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from lambda_app.models.tokenizer import load_tokenizer
+model = SimpleNamespace(directory=Path({str(model.directory)!r}), tokenizer_kind={model.tokenizer_kind!r})
+tokenizer = load_tokenizer(model)
+for text in {texts!a}:
+    tokenizer.encode(text, 64)
+    print("tokenizers" in sys.modules)
+"""
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return [line == "True" for line in answer.stdout.split()]
 
 
 def spells_control(text: str) -> bool:

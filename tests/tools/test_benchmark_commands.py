@@ -1,10 +1,14 @@
 """The contenders, and the verdict of the quick benchmark."""
 
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from benchmarks import lazy_imports, quick
 from benchmarks.harness.artefacts import NEEDS
 from benchmarks.harness.contender import CONTENDERS, OURS_FP32
+from benchmarks.harness.exit_status import exit_status
 from benchmarks.report.results import Results, WarmSample
 from tests.support.benchmark_runs import run, sample
 
@@ -39,3 +43,29 @@ def test_lazy_imports_are_tried_where_the_interpreter_has_them() -> None:
 
 def test_the_application_of_lazy_imports_responds_in_each_variant() -> None:
     assert lazy_imports.main(["--rounds", "1"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (None, 0, ""),
+        (ValueError("no such contender"), 1, "benchmark failed: no such contender\n"),
+        (subprocess.CalledProcessError(1, ["python", "x"]), 1, "benchmark failed: x could not be made\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_a_failure_is_one_line_and_a_status(
+    error: BaseException | None, status: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> int:
+        if error is not None:
+            raise error
+        return 0
+
+    assert exit_status(command, ValueError) == status
+    assert capsys.readouterr().err == message
+
+
+def test_a_failure_of_another_kind_is_a_defect() -> None:
+    with pytest.raises(ZeroDivisionError):
+        exit_status(lambda: 1 // 0, ValueError)

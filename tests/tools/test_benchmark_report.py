@@ -108,7 +108,9 @@ def test_the_page_has_every_chart_and_escapes_what_it_shows() -> None:
     text = render(whole_run())
     page = Page(text)
     assert page.tags.count("svg") == 6
-    assert all(value for name, value in page.attributes if name == "aria-label")
+    labels = [value for name, value in page.attributes if name == "aria-label"]
+    assert len(labels) == 6
+    assert all(labels)
     assert "&lt;new&gt; &amp; phase" in text
     assert "<new>" not in text
     assert "<fast>" not in text

@@ -15,6 +15,7 @@ from scripts.paths import ROOT
 
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
+CONTENDERS = ("fastembed", "optimum", "pytorch")
 
 
 def read(path: str) -> str:
@@ -94,8 +95,21 @@ def test_every_copy_of_torchs_version_is_that_of_the_build() -> None:
     wanted = next(line for line in PROJECT["optional-dependencies"]["build"] if line.startswith("torch=="))
     (override,) = PYPROJECT["tool"]["uv"]["override-dependencies"]
     assert override.partition(" ;")[0] == wanted
-    for path in ("requirements/torch.txt", "benchmarks/requirements/pytorch.txt"):
-        assert only(r"^(torch==\S+)", read(path)) == wanted
+    for name in ("requirements/torch.txt", *(f"benchmarks/requirements/{one}.txt" for one in CONTENDERS)):
+        found = re.findall(r"^torch==\S+", read(name), re.MULTILINE)
+        assert found == [] if name.endswith("fastembed.txt") else found == [wanted], name
+
+
+@pytest.mark.parametrize("contender", CONTENDERS)
+def test_contenders_run_on_the_functions_versions(contender: str) -> None:
+    """Another onnxruntime or FastAPI would be what is compared."""
+    ours = dict(re.findall(r"^([\w-]+)==([^\s\\;]+)", read("requirements/runtime.txt"), re.MULTILINE))
+    theirs = dict(
+        re.findall(r"^([\w-]+)==(\S+)", read(f"benchmarks/requirements/{contender}.txt"), re.MULTILINE)
+    )
+    shared = {"awslambdaric", "fastapi", "mangum", "numpy", "pydantic", "starlette"}
+    shared |= {"onnxruntime"} if contender != "pytorch" else set()
+    assert {name: theirs[name] for name in shared} == {name: ours[name] for name in shared}
 
 
 def test_the_emulator_comes_from_the_sam_cli_that_the_tests_run() -> None:

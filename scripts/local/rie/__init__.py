@@ -7,6 +7,15 @@ The emulator offers Lambda's own runtime API to ``awslambdaric``: a response her
 """
 
 from scripts.local.rie.binary import EmulatorError, can_emulate, ensure_binary
-from scripts.local.rie.emulator import HANDLER, HOST, PATH, Emulator
+from scripts.local.rie.emulator import HANDLER, HOST, PATH, Emulator, log_records
 
-__all__ = ["HANDLER", "HOST", "PATH", "Emulator", "EmulatorError", "can_emulate", "ensure_binary"]
+__all__ = [
+    "HANDLER",
+    "HOST",
+    "PATH",
+    "Emulator",
+    "EmulatorError",
+    "can_emulate",
+    "ensure_binary",
+    "log_records",
+]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -157,14 +157,7 @@ class Emulator:
     @property
     def log(self) -> list[dict[str, Any]]:
         """The function's JSON log lines."""
-        records = []
-        for line in self.stdout:
-            if line.startswith("{"):
-                try:
-                    records.append(json.loads(line))
-                except ValueError:
-                    continue
-        return records
+        return log_records(self.stdout)
 
     @property
     def errors(self) -> str:
@@ -184,6 +177,18 @@ class Emulator:
     def session_pids(self) -> list[int]:
         """Returns the process ids of what runs under the emulator now."""
         return session_members(self._process.pid) if self._process is not None else []
+
+
+def log_records(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Returns the lines that are JSON objects: the function's own among those of the emulator."""
+    records = []
+    for line in lines:
+        if line.startswith("{"):
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                continue
+    return records
 
 
 def _content(stream: IO[bytes] | None) -> str:

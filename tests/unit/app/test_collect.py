@@ -115,10 +115,10 @@ def test_sizes_are_exact_where_the_bound_does_not_fit() -> None:
 
 
 def test_a_list_has_a_bound_on_its_number() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     answer, _ = counted([{"action": "info"}] * 10_001)
     assert answer["error"]["code"] == "limit_exceeded"
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_what_a_batch_shares_is_no_larger_than_an_event() -> None:

@@ -12,16 +12,7 @@ from lambda_app.models.embedder import Embedder, InputType
 from lambda_app.models.tokenizer.templates import Template
 from lambda_app.start import start
 from tests.support.fakes import http_v2
-from tests.support.tiny_function import call, embed, environ
-
-TEXTS = [
-    "short",
-    "a somewhat longer text about embeddings",
-    "x " * 80,
-    "naïve café",
-    "東京は日本の首都です。",
-    "😀",
-]
+from tests.support.tiny_function import TEXTS, call, embed, environ
 
 
 def test_vectors_have_length_one(function: Dispatcher) -> None:

@@ -19,16 +19,7 @@ from lambda_app.models.reranker import Reranker
 from lambda_app.settings import Settings
 from lambda_app.start import start
 from tests.support.fakes import http_v2
-from tests.support.tiny_function import call, embed, environ
-
-TEXTS = [
-    "short",
-    "a somewhat longer text about embeddings",
-    "x " * 80,
-    "naïve café",
-    "東京は日本の首都です。",
-    "😀",
-]
+from tests.support.tiny_function import TEXTS, call, embed, environ
 
 
 @pytest.mark.parametrize("content", [b"\0", b"{", b"[]", b"3", b"{}", b"\xff"])
@@ -48,11 +39,11 @@ def test_damaged_tokenizers_of_the_same_size_are_an_invalid_bundle(
 
 
 def test_texts_of_too_many_tokens_are_not_all_tokenized(function: Dispatcher) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     answer = call(function, http_v2("/tokenize", {"inputs": ["!" * 200_000] * 20}))
     assert answer["statusCode"] == 413
     assert json.loads(answer["body"])["code"] == "response_too_large"
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_http_and_direct_answers_agree(function: Dispatcher) -> None:

@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +23,7 @@ from tests.support.tokenizers_factory import (
     TokenizerModel,
     altered,
     build,
+    library_loads,
     original,
     spells_control,
     unigram_specification,
@@ -303,21 +302,8 @@ def test_ascii_text_does_not_load_the_library(
     form: Literal["classic", "converted", "collapsed"], tmp_path: Path
 ) -> None:
     _, model, _ = build(unigram_specification(form), tmp_path)
-    script = f"""
-import sys
-import unicodedata
-from pathlib import Path
-from types import SimpleNamespace
-from lambda_app.models.tokenizer import load_tokenizer
-model = SimpleNamespace(directory=Path({str(model.directory)!r}), tokenizer_kind="unigram")
-tokenizer = load_tokenizer(model)
-plain = tokenizer.encode("What is a cold start?\\n\\tIt's  <s>slow</s>! ", 64)
-print("tokenizers" in sys.modules)
-tokenizer.encode("na\\u00efve", 64)
-print("tokenizers" in sys.modules)
-"""
-    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert answer.stdout.split() == ["False", "True"]
+    plain = "What is a cold start?\n\tIt's  <s>slow</s>! "
+    assert library_loads(model, plain, "na\u00efve") == [False, True]
 
 
 @pytest.mark.parametrize(

