@@ -55,22 +55,15 @@ def build_model(
     work = stage / f".{task}"
     directory.mkdir()
     work.mkdir()
-    pooling = source.config.pooling if isinstance(source.config, EmbeddingConfig) else None
+    embedding = source.config if isinstance(source.config, EmbeddingConfig) else None
+    pooling = None if embedding is None else embedding.pooling
     tokenizer_json = work / "tokenizer.json"
     write_effective_tokenizer(
         source.files.directory, source.config.id, architecture.vocabulary, tokenizer_json
     )
     if task == "embedding":
         check_lower_case(source.files, source.config.id, tokenizer_json)
-    kept = None if exports is None else exports / f"{task}.onnx"
-    if kept is not None and kept.exists():
-        model = onnx.load(str(kept))
-    else:
-        with progress.step(f"{task}: export"):
-            model = _export(source, work, pooling)
-            if kept is not None:
-                save_model(model, kept)
-                model = onnx.load(str(kept))
+    model = _exported(source, work, pooling, progress, exports)
     with progress.step(f"{task}: quantize ({config.quantization})"):
         mixed = None
         if config.quantization == "mixed":
@@ -92,7 +85,7 @@ def build_model(
     with progress.step(f"{task}: compile tokenizer"):
         tokenizer = compile_tokenizer(tokenizer_json, directory)
     shutil.rmtree(work)
-    prompts = (source.config.prompts if isinstance(source.config, EmbeddingConfig) else None) or {}
+    prompts = (None if embedding is None else embedding.prompts) or {}
     info = ModelInfo(
         task=task,
         directory=directory,
@@ -101,7 +94,7 @@ def build_model(
         architecture=architecture.name,
         hidden_size=architecture.hidden_size,
         dimensions=dimensions,
-        matryoshka=source.config.dimensions if isinstance(source.config, EmbeddingConfig) else (),
+        matryoshka=() if embedding is None else embedding.dimensions,
         max_tokens=source.config.max_tokens,
         pooling=pooling,
         prompts={name: prompt for name, prompt in prompts.items() if prompt},
@@ -122,6 +115,21 @@ def build_model(
         None if mixed is None else mixed.assignment,
         {name: scale.record() for name, scale in scales.items()},
     )
+
+
+def _exported(
+    source: ModelInput, work: Path, pooling: Pooling | None, progress: Progress, exports: Path | None
+) -> onnx.ModelProto:
+    """Returns the graph from ``exports`` where an earlier build has left it there, or exports it anew."""
+    kept = None if exports is None else exports / f"{source.task}.onnx"
+    if kept is not None and kept.exists():
+        return onnx.load(str(kept))
+    with progress.step(f"{source.task}: export"):
+        model = _export(source, work, pooling)
+        if kept is None:
+            return model
+        save_model(model, kept)
+        return onnx.load(str(kept))
 
 
 def _export(source: ModelInput, work: Path, pooling: Pooling | None) -> onnx.ModelProto:

@@ -165,13 +165,12 @@ def _time(entries: Sequence[Report], scratch: Path, progress: Progress, rounds: 
     for number in range(rounds):
         with progress.step(f"time all schemes (round {number + 1} of {rounds})"):
             for entry in entries:
-                for task in list(entry["models"]):
-                    try:
+                try:
+                    for task in entry["models"]:
                         one = _timing(scratch / entry["scheme"], task)
-                    except BuildError as error:
-                        _failed(entry, error, progress)
-                        break
-                    found.setdefault((entry["scheme"], task), []).append(one)
+                        found.setdefault((entry["scheme"], task), []).append(one)
+                except BuildError as error:
+                    _failed(entry, error, progress)
     for entry in entries:
         shutil.rmtree(scratch / entry["scheme"], ignore_errors=True)
         for task, model in entry["models"].items():

@@ -89,6 +89,38 @@ def _check_download(path: Path) -> None:
         raise
 
 
+_UNREACHABLE = (
+    "cannot reach the hub to fetch {id}: check the network (HF_ENDPOINT, HTTPS_PROXY), "
+    "or name a directory that holds the model"
+)
+# What the client raises, the code it becomes, and what to do; the first that fits counts.
+_FAILURES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str], ...] = (
+    (
+        OfflineModeIsEnabled,
+        "offline",
+        "{id} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it: unset it, or name a directory",
+    ),
+    (GatedRepoError, "access_denied", "{id} is gated: accept its terms on the hub and set HF_TOKEN"),
+    (
+        RepositoryNotFoundError,
+        "source_not_found",
+        "the hub has no model {id}, or it is private (set HF_TOKEN)",
+    ),
+    (RevisionNotFoundError, "revision_not_found", "{id} has no revision {commit}"),
+    (LocalEntryNotFoundError, "hub_unreachable", _UNREACHABLE),
+    (EntryNotFoundError, "file_not_found", "a file of {id} at {commit} is not on the hub"),
+    (HfHubHTTPError, "hub_unreachable", "the hub answered HTTP {status} for {id}: try again"),
+    (
+        (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError),
+        "download_failed",
+        "a download of {id} broke off: try again",
+    ),
+    ((requests.ConnectionError, requests.Timeout), "hub_unreachable", _UNREACHABLE),
+    # What the client raises when a file is not as long as announced is a bare OSError.
+    (OSError, "download_failed", "a download of {id} broke off ({reason})"),
+)
+
+
 @contextmanager
 def _translated(source: HubSource, commit: str) -> Iterator[None]:
     """The client's many errors, as one line each with what to do."""
@@ -96,55 +128,16 @@ def _translated(source: HubSource, commit: str) -> Iterator[None]:
         yield
     except BuildError:
         raise
-    except OfflineModeIsEnabled as error:
-        raise SourceError(
-            f"{source.id} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it: "
-            "unset it, or name a directory",
-            code="offline",
-        ) from error
-    except GatedRepoError as error:
-        raise SourceError(
-            f"{source.id} is gated: accept its terms on the hub and set HF_TOKEN", code="access_denied"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise SourceError(
-            f"the hub has no model {source.id}, or it is private (set HF_TOKEN)", code="source_not_found"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise SourceError(f"{source.id} has no revision {commit}", code="revision_not_found") from error
-    except LocalEntryNotFoundError as error:
-        raise _unreachable(source) from error
-    except EntryNotFoundError as error:
-        raise SourceError(
-            f"a file of {source.id} at {commit} is not on the hub", code="file_not_found"
-        ) from error
-    except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", "?")
-        raise SourceError(
-            f"the hub answered HTTP {status} for {source.id}: try again", code="hub_unreachable"
-        ) from error
-    except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as error:
-        raise SourceError(
-            f"a download of {source.id} broke off: try again", code="download_failed"
-        ) from error
-    except (requests.ConnectionError, requests.Timeout) as error:
-        raise _unreachable(source) from error
-    except OSError as error:
+    except Exception as error:
         full = disk_full(error)
         if full is not None:
             raise full from error
-        # What the client raises when a file is not as long as announced is a bare OSError.
-        raise SourceError(
-            f"a download of {source.id} broke off ({_first_line(error)})", code="download_failed"
-        ) from error
-
-
-def _unreachable(source: HubSource) -> SourceError:
-    return SourceError(
-        f"cannot reach the hub to fetch {source.id}: check the network (HF_ENDPOINT, HTTPS_PROXY), "
-        "or name a directory that holds the model",
-        code="hub_unreachable",
-    )
+        for kinds, code, message in _FAILURES:
+            if isinstance(error, kinds):
+                status = getattr(getattr(error, "response", None), "status_code", "?")
+                facts = {"id": source.id, "commit": commit, "status": status, "reason": _first_line(error)}
+                raise SourceError(message.format(**facts), code=code) from error
+        raise
 
 
 def _first_line(error: Exception) -> str:
