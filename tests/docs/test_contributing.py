@@ -74,3 +74,11 @@ def test_a_decision_names_files_that_exist_and_a_command(page: Path) -> None:
     assert "```bash\n" in text
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert (DECISIONS / link).exists(), link
+
+
+def test_the_map_names_every_module_of_function_and_builder() -> None:
+    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"\w+", "".join(page.split("```")[1::2])))
+    names = {path.stem for package in ("lambda_app", "builder") for path in (ROOT / package).rglob("*.py")}
+    assert len(names) > 100
+    assert names - words == {"__init__"}
