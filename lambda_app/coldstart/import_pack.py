@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 # What a pack begins with; the interpreter's own magic number follows: code of another version cannot run.
 SIGNATURE = b"import-pack-3\n"
 HEADER = SIGNATURE + MAGIC_NUMBER
-# Places of the index: its offset and its length, eight bytes each.
-PLACES = 16
+# The index's length in bytes. The index follows it, where it is read with what the first modules need.
+LENGTH = 8
 
-# Module name to (offset, length, file, whether it is a package); offsets count from the pack's first byte. A
+# Module name to (offset, length, file, whether it is a package); offsets count from the end of the index. A
 # length of 0 is an extension module, of which the pack has only the place.
 Index = dict[str, tuple[int, int, str, bool]]
 # The entry of what modules compile from strings, which is no module.
@@ -60,10 +60,14 @@ class PackLoader(SourceFileLoader):
 class PackFinder:
     """Finds packed modules by name, ahead of the search path."""
 
-    def __init__(self, index: Index, descriptor: int, patches: "dict[str, Patch]") -> None:
-        """Takes the pack's index, a descriptor that stays open, and what to do after some modules' import."""
+    def __init__(self, index: Index, descriptor: int, begin: int, patches: "dict[str, Patch]") -> None:
+        """Takes the pack's index, a descriptor that stays open, and where the index ends.
+
+        ``patches`` is what to do after some modules' import.
+        """
         self._index = index
         self._descriptor = descriptor
+        self._begin = begin
         self._patches = patches
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> "ModuleSpec | None":
@@ -74,7 +78,8 @@ class PackFinder:
         offset, length, origin, is_package = entry
         loader: SourceFileLoader | ExtensionFileLoader
         if length:
-            loader = PackLoader(name, origin, (self._descriptor, offset, length), self._patches.get(name))
+            place = self._descriptor, self._begin + offset, length
+            loader = PackLoader(name, origin, place, self._patches.get(name))
         else:
             loader = ExtensionFileLoader(name, origin)
         spec = ModuleSpec(name, loader, origin=origin, is_package=is_package)
@@ -97,22 +102,24 @@ def install(path: str) -> "str | None":
     except (OSError, ValueError) as error:
         return f"cannot be read ({type(error).__name__})"
     try:
-        start = posix.pread(descriptor, len(HEADER) + PLACES, 0)
+        start = posix.pread(descriptor, len(HEADER) + LENGTH, 0)
         if not start.startswith(HEADER):
             posix.close(descriptor)
             return "is not a pack for this version of Python"
-        if len(start) < len(HEADER) + PLACES:
+        length = int.from_bytes(start[len(HEADER) :], "little")
+        listed = posix.pread(descriptor, length, len(start))
+        if len(start) < len(HEADER) + LENGTH or len(listed) < length:
             posix.close(descriptor)
             return "is cut off"
-        offset, length = (int.from_bytes(start[-size:][:8], "little") for size in (16, 8))
-        index: Index = marshal.loads(posix.pread(descriptor, length, offset))
+        index: Index = marshal.loads(listed)
+        begin = len(start) + length
         offset, length, *_ = index.pop(STRINGS)
-        strings = posix.pread(descriptor, length, offset)
+        strings = posix.pread(descriptor, length, begin + offset)
     except (OSError, ValueError, EOFError, TypeError, KeyError) as error:
         posix.close(descriptor)
         return f"cannot be read ({type(error).__name__})"
     patches: dict[str, Patch] = {}
-    sys.meta_path.insert(0, PackFinder(index, descriptor, patches))
+    sys.meta_path.insert(0, PackFinder(index, descriptor, begin, patches))
     # From the pack, as everything else.
     from lambda_app.coldstart import compiled_strings
 
@@ -131,18 +138,16 @@ def write(path: str, modules: "dict[str, tuple[CodeType | None, str, bool]]", st
     """Writes a pack of modules, each its code, file and whether it is a package; returns its bytes.
 
     An extension module has no code. The code comes in the order given: what is imported first is read first,
-    ``strings`` (:func:`compiled_strings.dump`) before all. The index is at the end.
+    ``strings`` (:func:`compiled_strings.dump`) before all, and the index before that.
     """
-    begin = len(HEADER) + PLACES
     body = bytearray(strings)
-    index: Index = {STRINGS: (begin, len(strings), "", False)}
+    index: Index = {STRINGS: (0, len(strings), "", False)}
     for name, (code, origin, is_package) in modules.items():
         data = b"" if code is None else marshal.dumps(code)
-        index[name] = (begin + len(body), len(data), origin, is_package)
+        index[name] = (len(body), len(data), origin, is_package)
         body += data
     listed = marshal.dumps(index)
-    places = (begin + len(body)).to_bytes(8, "little") + len(listed).to_bytes(8, "little")
-    content = HEADER + places + body + listed
+    content = HEADER + len(listed).to_bytes(LENGTH, "little") + listed + body
     with open(path, "wb") as stream:
         stream.write(content)
     return len(content)
