@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from builder.graph.export import export_model, finish_graph, save_model
 from builder.graph.reference import load_dense, load_torch_model
 from builder.inputs import ModelInput
 from builder.layout import write_model
+from builder.memory import release_memory
 from builder.progress import Progress
 from builder.quantization.calibration import Batch, calibration_batches
 from builder.quantization.pipeline import quantize_model
@@ -63,13 +63,13 @@ def build_model(
     )
     if task == "embedding":
         check_lower_case(source.files, source.config.id, tokenizer_json)
-    model = _exported(source, work, pooling, progress, exports)
+    exported = _exported(source, work, pooling, progress, exports)
     with progress.step(f"{task}: quantize ({config.quantization})"):
         mixed = None
         if config.quantization == "mixed":
             mixed = mixed_quantizer(config.mixed, task, config.arch, progress.note)
         graph, scales = quantize_model(
-            model,
+            exported,
             config.quantization,
             config.arch,
             _calibration(source, tokenizer_json),
@@ -119,23 +119,19 @@ def build_model(
 
 def _exported(
     source: ModelInput, work: Path, pooling: Pooling | None, progress: Progress, exports: Path | None
-) -> onnx.ModelProto:
-    """Returns the graph from ``exports`` where an earlier build has left it there, or exports it anew."""
-    kept = None if exports is None else exports / f"{source.task}.onnx"
-    if kept is not None and kept.exists():
-        return onnx.load(str(kept))
-    with progress.step(f"{source.task}: export"):
-        model = _export(source, work, pooling)
-        if kept is None:
-            return model
-        save_model(model, kept)
-        return onnx.load(str(kept))
+) -> Path:
+    """Returns the graph's file, in ``exports`` where an earlier build has left it there, or exports it."""
+    path = (work if exports is None else exports) / f"{source.task}.onnx"
+    if not path.exists():
+        with progress.step(f"{source.task}: export"):
+            save_model(_export(source, work, pooling), path)
+    return path
 
 
 def _export(source: ModelInput, work: Path, pooling: Pooling | None) -> onnx.ModelProto:
     # The PyTorch model goes out of memory before its graph comes in.
     exported = export_model(load_torch_model(source.files.directory, source.task), source.task, work)
-    gc.collect()
+    release_memory()
     dense = load_dense(source.files.directory) if source.task == "embedding" else []
     return finish_graph(exported, source.task, pooling, source.architecture.hidden_size, dense)
 

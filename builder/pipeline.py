@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.metadata
 import logging
 import platform
@@ -19,6 +18,7 @@ from builder.bundle import staged, write_manifest
 from builder.config.schema import BuildConfig, EmbeddingConfig
 from builder.errors import ParityError
 from builder.inputs import ModelInput
+from builder.memory import release_memory
 from builder.model import BuiltModel, build_model
 from builder.parity import fidelity
 from builder.parity import gate as parity
@@ -99,7 +99,7 @@ def _gate(
             report = parity.check_reranker(
                 model, directory, source.config, config.thresholds.reranker, evaluation
             )
-    gc.collect()
+    release_memory()
     with progress.step(f"{model.task}: other CPUs"):
         thresholds = config.thresholds.embedding if model.task == "embedding" else config.thresholds.reranker
         checked, cpus, failures = check_instruction_sets(model, config.arch, config.emulation, thresholds)

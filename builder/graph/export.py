@@ -17,6 +17,7 @@ from optimum.exporters.onnx import onnx_export_from_model
 
 from builder.errors import ExportError
 from builder.graph.head import DenseLayer, add_head, initializer
+from builder.graph.word_table import FILE, first_rows, put_back
 from lambda_app.bundle import Task
 
 LOGIT_OUTPUT = "logit"
@@ -30,6 +31,15 @@ def export_model(torch_model: Any, task: Task, work: Path) -> Path:
         ExportError: optimum cannot export the architecture.
     """
     directory = work / "optimum"
+    path = directory / "model.onnx"
+    with first_rows(torch_model) as rows:
+        _run_optimum(torch_model, task, directory)
+    if not put_back(path, torch_model, rows):
+        _run_optimum(torch_model, task, directory)
+    return path
+
+
+def _run_optimum(torch_model: Any, task: Task, directory: Path) -> None:
     try:
         onnx_export_from_model(
             torch_model, directory, task=_TASKS[task], do_validation=False, no_post_process=True
@@ -39,7 +49,6 @@ def export_model(torch_model: Any, task: Task, work: Path) -> Path:
         raise ExportError(
             f"optimum cannot export the {task} model: {reason} (docs/MODELS.md has what is supported)"
         ) from error
-    return directory / "model.onnx"
 
 
 def finish_graph(
@@ -56,6 +65,7 @@ def finish_graph(
     """
     model = onnx.load(str(path))
     path.unlink()
+    path.with_name(FILE).unlink(missing_ok=True)
     strip(model)
     if task == "embedding":
         if pooling is None:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from builder.quantization.calibration import sample
+
 MAX_CODE = 255
 # A constant step holds values this much beyond the calibration texts' range.
 MARGIN = 0.05
@@ -52,9 +54,12 @@ class ActivationScale:
 
     def __call__(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns (tokens, channels) rows as they are after quantization."""
-        steps = (self.row_scales(rows) * np.float32(self.step)).astype(np.float32)
-        codes = np.clip(np.rint(rows / steps) + self.zero, 0, MAX_CODE)
-        result: NDArray[np.float32] = (codes - self.zero).astype(np.float32) * steps
+        steps = self.row_scales(rows) * np.float32(self.step)
+        # In place: what is large here does not fit any cache.
+        result: NDArray[np.float32] = rows / steps
+        np.rint(result, out=result)
+        np.clip(result, -self.zero, MAX_CODE - self.zero, out=result)
+        result *= steps
         return result
 
     def record(self) -> dict[str, Any]:
@@ -72,7 +77,8 @@ def choose_scale(rows: NDArray[np.float32], *, per_token: bool | None = None) ->
     """
     if per_token is None:
         static, rowwise = (_scale(rows, kind) for kind in (False, True))
-        return rowwise if _error(static, rows) > _WORTH_A_ROW_STEP * _error(rowwise, rows) else static
+        some = sample(rows)
+        return rowwise if _error(static, some) > _WORTH_A_ROW_STEP * _error(rowwise, some) else static
     return _scale(rows, per_token)
 
 
@@ -85,7 +91,7 @@ def _scale(rows: NDArray[np.float32], per_token: bool) -> ActivationScale:
     if not per_token:
         step = _float32(max((high - low) * (1 + MARGIN), 1e-9) / MAX_CODE)
         return ActivationScale(False, step, round(-low * (1 + MARGIN) / step), 0.0, False, low, high)
-    usual = float(np.median(np.abs(rows).max(axis=1)))
+    usual = float(np.median(np.maximum(rows.max(axis=1), -rows.min(axis=1))))
     below = -low * (1 + MARGIN) / max(usual, 1e-9)
     if below <= _ONE_SIDED:
         # Rows below the floor would need more codes for their negative values than there are.

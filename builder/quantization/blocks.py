@@ -56,7 +56,7 @@ def replace_with_blocks(
     widths = {name: group[0].rows for name, group in groups.items()}
     for name, activation in activations(source, widths, batches):
         rounding = CompensatedRounding(activation.rows, ordered=False)
-        sample = activation.thinned(4).rows
+        sample = activation.sample().rows
         for product in groups[name]:
             weight = weights[product.weight]
             finer[product.name] = _round(rounding, weight, sample, 8, symmetric=True)

@@ -6,27 +6,27 @@ weights matter. The texts are not those of the parity gate, so a build is judged
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 from tokenizers import Tokenizer
 
+from builder.graph.pieces import cut, run
 from lambda_app.bundle import Task
 
 TEXTS = Path(__file__).parents[1] / "data" / "calibration_texts.tsv"
 # About what the function runs at once.
 BATCH_TOKENS = 1024
-# Activations kept in memory at once, as float32; a large model is run several times.
-_CHUNK_BYTES = 768 << 20
+# Activations kept in memory at once, as float32: about a layer's, in a large model.
+_PIECE_BYTES = 192 << 20
 _LONG_TEXTS = 4
+# Rows that errors are estimated on; weights are rounded for all of them.
+_SAMPLE = 768
 
 Batch = dict[str, NDArray[np.int64]]
 
@@ -42,9 +42,14 @@ class Activation:
     rows: NDArray[np.float32]
     by_token: bool = True
 
-    def thinned(self, every: int) -> Activation:
-        """Returns it with one row in ``every``."""
-        return replace(self, rows=self.rows[::every])
+    def sample(self) -> Activation:
+        """Returns it with some of its rows, from short texts and long ones."""
+        return replace(self, rows=sample(self.rows))
+
+
+def sample(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns as many rows as errors are estimated on."""
+    return rows[:: max(1, len(rows) // _SAMPLE)]
 
 
 def calibration_texts() -> list[str]:
@@ -70,7 +75,7 @@ def calibration_batches(
     if task == "reranker":
         # The next sentence is often of the same subject, the one in the middle of the file never.
         half = len(texts) // 2
-        items: list[Any] = list(pairwise(texts))
+        items: list[Any] = list(zip(texts[::2], texts[1::2], strict=False))
         items += zip(texts[:half:4], texts[half::4], strict=False)
     else:
         beginnings = list(dict.fromkeys(prompts)) or [""]
@@ -92,47 +97,22 @@ def calibration_batches(
 
 
 def activations(
-    graph: Path, widths: dict[str, int], batches: Sequence[Batch]
+    graph: Path, widths: Mapping[str, int], batches: Sequence[Batch]
 ) -> Iterator[tuple[str, Activation]]:
     """Runs the graph on all batches and gives each of its tensors in ``widths`` (name to channels)."""
-    tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
-    pending = list(widths)
-    while pending:
-        chunk: list[str] = []
-        free = _CHUNK_BYTES
-        while pending and (not chunk or free >= widths[pending[0]] * tokens * 4):
-            free -= widths[pending[0]] * tokens * 4
-            chunk.append(pending.pop(0))
-        yield from _run(graph, chunk, batches)
-
-
-def _run(graph: Path, names: Sequence[str], batches: Sequence[Batch]) -> Iterator[tuple[str, Activation]]:
-    session = _session_with_outputs(graph, names)
-    wanted = {value.name for value in session.get_inputs()}
-    rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
-    by_token = dict.fromkeys(names, True)
-    for batch in batches:
-        inputs = {name: value for name, value in batch.items() if name in wanted}
-        mask = batch["attention_mask"].astype(bool)
-        for name, value in zip(names, session.run(list(names), inputs), strict=True):
-            by_token[name] &= value.shape[:2] == mask.shape
-            flat = value.reshape(-1, value.shape[-1])
-            rows[name].append(flat[mask.reshape(-1)] if by_token[name] else flat)
-    for name in names:
-        yield name, Activation(np.concatenate(rows.pop(name)), by_token[name])
-
-
-def _session_with_outputs(graph: Path, names: Sequence[str]) -> onnxruntime.InferenceSession:
-    """A session over a graph whose inner tensors are outputs; the weights' file is shared."""
+    masks = [batch["attention_mask"].astype(bool) for batch in batches]
+    tokens = sum(int(mask.sum()) for mask in masks)
+    sizes = {name: width * tokens * 4 for name, width in widths.items()}
     model = onnx.load(str(graph), load_external_data=False)
-    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
-    path = graph.with_name(f"{graph.stem}.calibration.onnx")
-    path.write_bytes(model.SerializeToString())
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    path.unlink()
-    return session
+    for piece, made in run(graph, model, cut(model.graph, sizes, _PIECE_BYTES), batches):
+        rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in piece.wanted}
+        by_token = dict.fromkeys(piece.wanted, True)
+        for mask, values in zip(masks, made, strict=True):
+            for name, value in values.items():
+                by_token[name] &= value.shape[:2] == mask.shape
+                rows[name].append(value[mask] if by_token[name] else value.reshape(-1, value.shape[-1]))
+        for name in piece.wanted:
+            yield name, Activation(np.concatenate(rows.pop(name)), by_token[name])
 
 
 def _padded(rows: Sequence[Sequence[int]], width: int, value: int) -> NDArray[np.int64]:

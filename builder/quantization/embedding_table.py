@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+_ROWS = 8192
+
 
 def quantize_embedding_rows(model: ModelProto, vocabulary: int) -> None:
     """Makes the table behind ``Gather(table, input_ids)`` INT8 with one scale per row.
@@ -24,9 +26,12 @@ def quantize_embedding_rows(model: ModelProto, vocabulary: int) -> None:
     name = node.input[0]
     table = next(tensor for tensor in initializer if tensor.name == name)
     rows = numpy_helper.to_array(table)
-    largest = np.abs(rows).max(axis=1, keepdims=True)
+    largest = np.maximum(rows.max(axis=1, keepdims=True), -rows.min(axis=1, keepdims=True))
     scales = np.where(largest > 0, largest / np.float32(127), np.float32(1)).astype(np.float32)
-    quantized = np.rint(rows / scales).astype(np.int8)
+    quantized = np.empty(rows.shape, np.int8)
+    # In parts: the table may be most of a model.
+    for part in (slice(start, start + _ROWS) for start in range(0, len(rows), _ROWS)):
+        quantized[part] = np.rint(rows[part] / scales[part])
     ids, output = node.input[1], node.output[0]
     replacement = [
         helper.make_node("Gather", [f"{name}_int8", ids], [f"{output}_int8"], f"{node.name}_int8"),

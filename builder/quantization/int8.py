@@ -20,7 +20,7 @@ from builder.graph.export import save_model
 from builder.graph.products import Product, Weights, by_input, find_products, value_source
 from builder.graph.residual_bias import move_biases
 from builder.quantization.activation_scale import ActivationScale, choose_scale
-from builder.quantization.calibration import Activation, Batch, activations
+from builder.quantization.calibration import Activation, Batch, activations, sample
 from builder.quantization.integer_nodes import Rounded, write_products
 from builder.quantization.rounding import ChannelLimits, CompensatedRounding, round_to_nearest
 from builder.quantization.smoothing import find_factors
@@ -35,8 +35,6 @@ _FP32_SHARE = 0.01
 # By the bits of a weight. AVX2's vpmaddubsw adds the products of two neighbouring channels in 16 bits: with
 # activations of at most 255, weights of one sign may be 128 together (255 * 128 = 32640).
 WEIGHT_LIMITS = {7: ChannelLimits(127, pairs=128), 8: ChannelLimits(127)}
-# Errors are estimated on one row in so many.
-_THINNED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +114,9 @@ class _Quantizer:
 
     def _group(self, name: str, group: list[Product], activation: Activation, width: float) -> None:
         factors = self._smoothed(name, group, activation, width)
-        rows = activation.rows / factors
-        scale = self._scale(rows, activation, group)
+        rows = activation.rows
+        rows /= factors
+        scale = self._scale(rows, group)
         tensor = next(node.input[0] for node in self._model.graph.node if node.name == group[0].name)
         self.scales[tensor] = scale
         quantized = scale(rows)
@@ -131,16 +130,13 @@ class _Quantizer:
             else:
                 codes = rounding(scaled, steps, self._limits.bounds).astype(np.int8)
             self.rounded[product.weight] = Rounded(codes, steps)
-            exact = rows[::_THINNED] @ scaled
-            found = quantized[::_THINNED] @ (codes * steps)
+            exact, found = sample(rows) @ scaled, sample(quantized) @ (codes * steps)
             self._errors[product.name] = float(
                 np.square(exact - found).sum() / max(np.square(exact).sum(), 1e-12)
             )
             self.products.append(replace(product, input=tensor))
 
-    def _scale(
-        self, rows: NDArray[np.float32], activation: Activation, group: list[Product]
-    ) -> ActivationScale:
+    def _scale(self, rows: NDArray[np.float32], group: list[Product]) -> ActivationScale:
         # The fused attention takes one step for all of its input.
         fused = any(product.operator == "Attention" for product in group)
         return choose_scale(rows, per_token=False if fused else self._recipe.per_token)
@@ -155,9 +151,9 @@ class _Quantizer:
             return ones
         factors = find_factors(activation, weight, self._limits.largest)
         values = value_source(self._model, group)
-        sample = activation.thinned(_THINNED)
-        plain = self._error(sample, weight, group, ones)
-        smooth = self._error(sample, weight, group, factors)
+        some = activation.sample()
+        plain = self._error(some, weight, group, ones)
+        smooth = self._error(some, weight, group, factors)
         if smooth > plain * (1 if values is not None else 1 - _worth(width)):
             return ones
         if values is not None:
@@ -168,17 +164,17 @@ class _Quantizer:
 
     def _error(
         self,
-        sample: Activation,
+        some: Activation,
         weight: NDArray[np.float32],
         group: list[Product],
         factors: NDArray[np.float32],
     ) -> float:
         """Squared error of a group's products with plain rounding."""
-        rows, scaled = sample.rows / factors, weight * factors[:, None]
+        rows, scaled = some.rows / factors, weight * factors[:, None]
         steps = self._limits.scales(scaled)
         codes = round_to_nearest(scaled, steps, self._limits)
-        found = self._scale(rows, sample, group)(rows) @ (codes * steps)
-        return float(np.square(sample.rows @ weight - found).sum())
+        found = self._scale(rows, group)(rows) @ (codes * steps)
+        return float(np.square(some.rows @ weight - found).sum())
 
     def too_coarse(self) -> set[str]:
         """Returns the names of the products that should stay in FP32."""

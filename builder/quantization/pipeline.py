@@ -6,7 +6,6 @@ onnxruntime's; what happens to weights is the scheme's (:mod:`builder.quantizati
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,16 +20,17 @@ from onnxruntime.transformers.optimizer import optimize_model
 from builder.config.schema import Arch
 from builder.errors import ExportError
 from builder.graph.export import save_model
+from builder.memory import release_memory
 from builder.quantization.activation_scale import ActivationScale
 from builder.quantization.calibration import Batch
 from builder.quantization.mixed import MixedQuantizer
-from builder.quantization.schemes import SCHEMES
+from builder.quantization.schemes import SCHEMES, Scheme
 
 _FUSED_DOMAIN = "com.microsoft"
 
 
 def quantize_model(
-    model: ModelProto,
+    source: Path,
     scheme: str,
     arch: Arch,
     batches: Sequence[Batch],
@@ -41,27 +41,26 @@ def quantize_model(
     work: Path,
     mixed: MixedQuantizer | None = None,
 ) -> tuple[ModelProto, dict[str, ActivationScale]]:
-    """Fuses, quantizes and optimises a graph for CPU; its inputs and outputs stay as they are.
+    """Fuses, quantizes and optimises a graph in a file for CPU; its inputs and outputs stay as they are.
 
     Returns it and the scales of its activations, by tensor. ``mixed`` does it in the scheme of that name.
-    ``model`` is used up. Steps pass files on, so that the FP32 weights are in memory once.
+    Steps pass files on, so that the FP32 weights are in memory once.
 
     Raises:
         ExportError: onnxruntime cannot optimise or quantize the graph.
     """
-    exported, fused, quantized, optimised = (
-        work / f"{stage}.onnx" for stage in ("exported", "fused", "quantized", "optimised")
+    prepared, fused, quantized, optimised = (
+        work / f"{stage}.onnx" for stage in ("prepared", "fused", "quantized", "optimised")
     )
     chosen = SCHEMES[scheme]
     with _quiet_logging():
         try:
-            chosen.prepare(model, vocabulary)
-            save_model(model, exported)
-            # The exporter and the optimizer leave cycles that hold all weights: gigabytes, for large models.
-            gc.collect()
-            _fuse(exported, fused, heads=heads, hidden_size=hidden_size, attention=chosen.attention)
-            exported.unlink()
-            gc.collect()
+            _prepare(chosen, source, prepared, vocabulary)
+            release_memory()
+            _fuse(prepared, fused, heads=heads, hidden_size=hidden_size, attention=chosen.attention)
+            prepared.unlink()
+            prepared.with_suffix(".data").unlink(missing_ok=True)
+            release_memory()
             if mixed is not None:
                 scales = mixed(fused, quantized, batches)
             else:
@@ -73,6 +72,12 @@ def quantize_model(
         except (RuntimeError, ValueError, KeyError, AttributeError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
             raise ExportError(f"onnxruntime cannot quantize the graph ({scheme}): {reason}") from error
+
+
+def _prepare(scheme: Scheme, source: Path, target: Path, vocabulary: int) -> None:
+    model = onnx.load(str(source))
+    scheme.prepare(model, vocabulary)
+    save_model(model, target)
 
 
 def _fuse(source: Path, target: Path, *, heads: int, hidden_size: int, attention: bool = True) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 _DAMPING = 0.01
@@ -134,12 +135,17 @@ class CompensatedRounding:
 
     def __init__(self, rows: NDArray[np.float32], *, ordered: bool = True) -> None:
         """Factors the inverse of the Hessian of ``rows``, (tokens, channels)."""
-        hessian = (rows.T @ rows).astype(np.float64)
+        hessian = rows.T @ rows
         diagonal = np.diag(hessian)
         self._order = np.argsort(-diagonal, kind="stable") if ordered else np.arange(len(hessian))
         hessian[np.diag_indices_from(hessian)] += _DAMPING * float(diagonal.mean()) + 1e-9
-        inverse = np.linalg.inv(hessian[self._order][:, self._order])
-        self._upper = np.linalg.cholesky(inverse).T
+        # Of the reversed order: its inverse, reversed back, is the upper factor of the Hessian's inverse. The
+        # damping keeps its condition below a hundred times its channels, which float32 is enough for.
+        reverse = self._order[::-1]
+        lower = torch.from_numpy(hessian[np.ix_(reverse, reverse)])
+        torch.linalg.cholesky(lower, out=lower)
+        inverse = torch.linalg.solve_triangular(lower, torch.eye(len(lower)), upper=False)
+        self._upper = np.ascontiguousarray(inverse.numpy()[::-1, ::-1])
 
     def __call__(
         self,
@@ -151,23 +157,22 @@ class CompensatedRounding:
 
         ``bounds`` gives the smallest and largest codes of a channel.
         """
-        left = weight[self._order].astype(np.float64)
+        left = weight[self._order]
         upper = self._upper
-        steps = np.broadcast_to(scales, weight.shape)[self._order]
+        steps = np.broadcast_to(scales, weight.shape)
         place = np.argsort(self._order)
         codes = np.empty(left.shape, np.int16)
         for start in range(0, len(left), _BLOCK):
             end = min(start + _BLOCK, len(left))
-            errors = np.empty((end - start, left.shape[1]))
+            errors = np.empty((end - start, left.shape[1]), np.float32)
             for row in range(start, end):
                 channel = int(self._order[row])
                 neighbour = place[channel ^ 1] if channel ^ 1 < len(place) else row
                 low, high = bounds(channel, codes[neighbour] if neighbour < row else None)
-                code = np.clip(np.rint(left[row] / steps[row]), low, high)
+                now = left[row] - upper[start:row, row] @ errors[: row - start]
+                code = np.clip(np.rint(now / steps[channel]), low, high)
                 codes[row] = code
-                error = (left[row] - code * steps[row]) / upper[row, row]
-                errors[row - start] = error
-                left[row + 1 : end] -= np.outer(upper[row, row + 1 : end], error)
+                errors[row - start] = (now - code * steps[channel]) / upper[row, row]
             left[end:] -= upper[start:end, end:].T @ errors
         result = np.empty_like(codes)
         result[self._order] = codes

@@ -29,7 +29,7 @@ LAYERS: tuple[str, ...] = (
     *("builder.inputs", "builder.bundle", "builder.layout"),
     *("builder.quantization", "builder.parity", "builder.tokenizer", "builder.graph"),
     *("builder.checks", "builder.sources", "builder.config", "builder.quantization.thresholds"),
-    *("builder.progress", "builder.errors", "builder"),
+    *("builder.progress", "builder.memory", "builder.errors", "builder"),
     *("lambda_app.handler", "lambda_app.start", "lambda_app.dispatch"),
     *("lambda_app.api.http", "lambda_app.api.events", "lambda_app.api.response_size"),
     "lambda_app.bulk",
