@@ -128,14 +128,14 @@ def _outside(way: Way, docker: str) -> Iterator[tuple[str, dict[str, str]]]:
         return
     from scripts.dev import local_s3  # moto is slow to import
 
-    with _internal_network(docker) as (network, address), local_s3.s3_server(address) as server:
+    with internal_network(docker) as (network, address), local_s3.s3_server(address) as server:
         local_s3.upload(server, cache() / way.bundle, PREFIX)
         bundle = {"MODEL_BUNDLE_URL": f"s3://{local_s3.BUCKET}/{PREFIX}", "AWS_ENDPOINT_URL_S3": server}
         yield network, {**local_s3.ENVIRONMENT, **bundle}
 
 
 @contextmanager
-def _internal_network(docker: str) -> Iterator[tuple[str, str]]:
+def internal_network(docker: str) -> Iterator[tuple[str, str]]:
     """Name of a network that leads to this machine and no further, and this machine's address on it."""
     name = f"lambda-{uuid.uuid4().hex[:12]}"
     output(docker, "network", "create", "--internal", name)

@@ -96,11 +96,13 @@ class Dispatcher:
         yield EventSource("ping", warm_up.matches, warm_up.answer)
         yield EventSource("direct", direct.matches, direct.answer)
         # Imported by the first event that comes from none of the above.
-        from lambda_app.api.events import batch, redshift, sqs, streams
+        from lambda_app.api.events import batch, pipes, redshift, sqs, streams
 
         yield EventSource("redshift", redshift.matches, redshift.answer)
         yield EventSource("queue", sqs.matches, partial(sqs.answer, self._sink), is_read=False)
         yield EventSource("stream", streams.matches, partial(streams.answer, self._sink), is_read=False)
+        matches, answer = partial(pipes.matches, self._sink), partial(pipes.answer, self._sink)
+        yield EventSource("pipe", matches, answer, is_read=False)
         from lambda_app.api.events import objects
 
         matches, answer = partial(objects.matches, self._output), partial(objects.answer, self._output)

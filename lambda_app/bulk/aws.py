@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 try:
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
     from urllib3.exceptions import HTTPError
 except ImportError as error:
     from lambda_app.errors import ConfigurationError
@@ -35,6 +35,9 @@ DENIED = {
     *("SignatureDoesNotMatch", "ExpiredToken", "KmsAccessDeniedException"),
 }
 CHANGED = {"412", "PreconditionFailed"}
+# Of a key of KMS that is disabled, deleted or not for this role.
+KMS = "KMS"
+ARCHIVED = "InvalidObjectState"
 
 _lock = threading.Lock()
 
@@ -102,6 +105,10 @@ def translated(where: object) -> Iterator[None]:
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
         raise _refused(where, code) from error
+    except ParamValidationError as error:
+        raise StorageRefusedError(
+            f"{where} is not a name that the service takes: correct it", code="object_not_found"
+        ) from error
     except (BotoCoreError, HTTPError) as error:
         raise StorageError(
             f"{where} could not be reached ({type(error).__name__}): try again, and in a VPC add an endpoint "
@@ -112,10 +119,15 @@ def translated(where: object) -> Iterator[None]:
 def _refused(where: object, code: str) -> StorageError | StorageRefusedError:
     if code in MISSING:
         return StorageRefusedError(f"there is no {where} ({code}): correct its name", code="object_not_found")
-    if code in DENIED:
+    if code == ARCHIVED:
+        return StorageRefusedError(
+            f"{where} is archived ({code}): restore it, or leave it out of the source",
+            code="object_unreadable",
+        )
+    if code in DENIED or code.startswith(KMS):
         return StorageRefusedError(
             f"{where} may not be used ({code}), or is not there: give the function's role the rights that "
-            "docs/BULK.md lists",
+            "docs/BULK.md lists, and those of the KMS key where the bucket has one",
             code="storage_access_denied",
         )
     if code in CHANGED:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lambda_app.bulk.job import Chunk
+from lambda_app.bulk.job_fields import Chunk
 from lambda_app.bulk.rows import Row
 
 Count = Callable[[Sequence[str]], list[int]]

@@ -12,7 +12,7 @@ from lambda_app.bulk import s3
 from lambda_app.bulk.job import Job, check_model, read_job
 from lambda_app.bulk.layout import ERRORS, PARTS, RECEIPTS, Part, Place, Receipt, part_of, receipt_of
 from lambda_app.bulk.plan import part_of_object
-from lambda_app.bulk.rows import Range, is_divisible, read_rows
+from lambda_app.bulk.rows import is_divisible, read_part
 from lambda_app.bulk.segment import Segment
 from lambda_app.errors import DeadlineError, FieldError
 from lambda_app.invocation import Invocation
@@ -49,24 +49,8 @@ def run(service: Service, event: Mapping[str, Any], invocation: Invocation) -> d
 def _embed(
     service: Service, job: Job, part: Part, place: Place, dimensions: int, invocation: Invocation
 ) -> dict[str, Any]:
-    stored = s3.StoredObject(part.place, part.size, part.etag)
-    divisible = is_divisible(part.kind, packed=part.packed)
-    where = Range(part.start, part.end, aligned=False)
-    if divisible and place.position > part.start:
-        where = Range(place.position, part.end, aligned=True)
-    found = iter(
-        read_rows(
-            stored,
-            part.kind,
-            job,
-            service.limits,
-            packed=part.packed,
-            where=where,
-            skip=0 if divisible else place.position,
-        )
-    )
-    # Lines of a range are counted from where reading begins, those of other objects from the first.
-    origin = place.line if divisible else 0
+    found = read_part(part, place.position, job, service.limits)
+    origin = place.line if is_divisible(part.kind, packed=part.packed) else 0
     receipts: list[Receipt] = []
     done = late = False
     while not (done or late):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import platform
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
-from lambda_app.bulk import prices, s3
+from lambda_app.bulk import doubles, s3
 from lambda_app.bulk.aws import CONNECTIONS
-from lambda_app.bulk.job import Job, read_job
+from lambda_app.bulk.job import POSITION, Job, read_job
 from lambda_app.bulk.layout import (
+    DOUBLES,
     FAILED,
     MANIFEST,
     PARTS,
@@ -26,15 +26,17 @@ from lambda_app.bulk.layout import (
     receipt_of,
     records_of,
 )
+from lambda_app.bulk.manifest import DEFAULT_MEMORY_MB, manifest
 from lambda_app.bulk.rows import is_divisible
 from lambda_app.errors import JobFailedError
 from lambda_app.invocation import Invocation
 from lambda_app.service.service import Service
 
-VERSION = 1
-# Outside of Lambda.
-DEFAULT_MEMORY_MB = 1_769
 NAMED = 10
+# Receipts that are read at the same time, and held until they are looked at.
+READ_AHEAD = 256
+# Kept free of the time for writing the manifest, where rows are read again to name doubles.
+WRITING_SECONDS = 10.0
 
 
 def run(service: Service, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
@@ -45,34 +47,71 @@ def run(service: Service, event: Mapping[str, Any], invocation: Invocation) -> d
         RequestError: a field is wrong, or there is no plan.
     """
     job = read_job(event)
-    s3.delete([job.work.below(MANIFEST), job.work.below(FAILED)])
+    s3.delete([job.work.below(name) for name in (MANIFEST, FAILED, DOUBLES)])
     plan = [part_of(record) for record in records_of(s3.read(job.work.below(PLAN)))]
-    receipts = _receipts(job)
+    stored = list(s3.list_objects(job.work.below(RECEIPTS)))
+    memory = service.registry.settings.memory_mb or DEFAULT_MEMORY_MB
+    shares = doubles.shares_of(sum(entry.size for entry in stored), memory)
+    ids = doubles.Share(0, shares)
+    receipts: dict[str, list[Receipt]] = defaultdict(list)
+    for receipt in _read(stored):
+        ids.add(receipt.ids)
+        receipts[receipt.part].append(receipt._replace(ids=""))
+    for some in receipts.values():
+        some.sort(key=lambda receipt: receipt.segment)
     failure = _failure(job, plan, receipts)
+    if failure is None:
+        found = doubles.find(ids, shares, partial(_read, stored))
+        failure = _doubled(service, job, plan, receipts, found, stored, invocation) if found.rows else None
     _number_lines(job, plan, receipts)
-    manifest = _manifest(service, job, plan, receipts)
+    made = manifest(service, job, plan, receipts)
     if failure is not None:
-        manifest["failure"] = {"code": failure.code, "message": failure.message}
+        made["failure"] = {"code": failure.code, "message": failure.message}
     place = job.work.below(MANIFEST if failure is None else FAILED)
-    s3.write(place, json.dumps(manifest, indent=1).encode())
+    s3.write(place, json.dumps(made, indent=1).encode())
     if failure is not None:
         raise failure
-    summary = {name: value for name, value in manifest.items() if name not in {"parts", "errors", "job"}}
+    summary = {name: value for name, value in made.items() if name not in {"parts", "errors", "job"}}
     return {"manifest": {"bucket": place.bucket, "key": place.key}, "parts": len(plan), **summary}
 
 
-def _receipts(job: Job) -> dict[str, list[Receipt]]:
-    """Returns the receipts of each part, in their order."""
-    found = [stored.place for stored in s3.list_objects(job.work.below(RECEIPTS))]
-    receipts = defaultdict(list)
+def _read(stored: Sequence[s3.StoredObject]) -> Iterator[Receipt]:
+    """Yields receipts, those of other versions left out, a few of which are held at a time."""
     with ThreadPoolExecutor(CONNECTIONS) as pool:
-        for content in pool.map(s3.read, found):
-            receipt = receipt_of(content)
-            if receipt is not None:
-                receipts[receipt.part].append(receipt)
-    for some in receipts.values():
-        some.sort(key=lambda receipt: receipt.segment)
-    return receipts
+        for start in range(0, len(stored), READ_AHEAD):
+            places = [entry.place for entry in stored[start : start + READ_AHEAD]]
+            for content in pool.map(s3.read, places):
+                receipt = receipt_of(content)
+                if receipt is not None:
+                    yield receipt
+
+
+def _doubled(
+    service: Service,
+    job: Job,
+    plan: Sequence[Part],
+    receipts: Mapping[str, list[Receipt]],
+    found: doubles.Doubles,
+    stored: Sequence[s3.StoredObject],
+    invocation: Invocation,
+) -> JobFailedError:
+    """Writes where the rows of doubled ids are; returns the error."""
+    deadline = invocation.deadline
+    entries = doubles.places(
+        job,
+        service.limits,
+        found,
+        _read(stored),
+        {part.part: part for part in plan},
+        {part.part: before for part, before in _lines_before(plan, receipts)},
+        None if deadline is None else deadline - WRITING_SECONDS,
+    )
+    s3.write(job.work.below(DOUBLES), jsonl(entries), "application/x-ndjson")
+    return JobFailedError(
+        f"{found.rows} rows have the id of another row ({DOUBLES} names the first): make ids unique, or set "
+        f"id_field to {POSITION}",
+        code="rows_double",
+    )
 
 
 def _failure(job: Job, plan: Sequence[Part], receipts: Mapping[str, list[Receipt]]) -> JobFailedError | None:
@@ -163,69 +202,6 @@ def _lines_before(plan: Sequence[Part], receipts: Mapping[str, list[Receipt]]) -
         some = receipts.get(part.part, [])
         lines = sum(receipt.lines for receipt in some) if _is_whole(part, some) else None
         known = None if known is None or lines is None else known + lines
-
-
-def _manifest(
-    service: Service, job: Job, plan: Sequence[Part], receipts: Mapping[str, list[Receipt]]
-) -> dict[str, Any]:
-    made = [receipt for part in plan for receipt in receipts.get(part.part, ())]
-    seconds = sum(receipt.seconds for receipt in made)
-    memory = service.registry.settings.memory_mb or DEFAULT_MEMORY_MB
-    machine = platform.machine()
-    blocks = sum(-(-(part.end - part.start) // s3.BLOCK_BYTES) for part in plan)
-    dollars = prices.cost(
-        seconds=seconds,
-        memory_mb=memory,
-        machine=machine,
-        invocations=len(made),
-        parts=len(plan),
-        blocks=blocks,
-    )
-    first = made[0] if made else None
-    return {
-        "version": VERSION,
-        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "source": str(job.source),
-        "output": job.output,
-        "model": first and first.model,
-        "fingerprint": first and first.fingerprint,
-        "dimensions": first and first.dimensions,
-        "rows": {
-            "in": sum(receipt.rows for receipt in made),
-            "out": sum(receipt.served for receipt in made),
-            "refused": sum(receipt.refused for receipt in made),
-        },
-        "vectors": sum(receipt.vectors for receipt in made),
-        "tokens": sum(receipt.tokens for receipt in made),
-        "truncated": sum(receipt.truncated for receipt in made),
-        "seconds": round(seconds, 3),
-        "cost": {
-            **dollars,
-            "currency": "USD",
-            "prices": f"list prices of {prices.REGION}, {prices.AS_OF}",
-            "memory_mb": memory,
-            "machine": machine,
-        },
-        "job": job.digest,
-        "parts": [
-            {
-                "key": receipt.file and job.work.below(receipt.file).key,
-                "sha256": receipt.sha256,
-                "bytes": receipt.size,
-                "rows": receipt.served,
-                "vectors": receipt.vectors,
-                "object": receipt.object,
-                "begin": receipt.begin,
-                "stop": receipt.stop,
-            }
-            for receipt in made
-        ],
-        "errors": [
-            {"key": job.work.below(receipt.errors).key, "rows": receipt.refused}
-            for receipt in made
-            if receipt.errors is not None
-        ],
-    }
 
 
 def _first(names: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from lambda_app.errors import FieldError
 PLAN = "plan.jsonl"
 MANIFEST = "manifest.json"
 FAILED = "manifest.failed.json"
+DOUBLES = "doubles.jsonl"
 RUNS = "runs"
 PARTS, ERRORS, RECEIPTS = "parts/part-", "errors/errors-", "receipts/part-"
 # With as many vectors a file ends and the next one begins.
@@ -57,7 +58,7 @@ class Receipt(NamedTuple):
 
     ``start`` and ``end`` are the part's in the plan. ``begin`` and ``stop`` are bytes, or rows of an object
     that is not divided; ``lines`` is how many lines were read. ``stop`` of the last file of a part, which is
-    ``done``, is the end of the part.
+    ``done``, is the end of the part. ``ids`` has a hash of the id of each row that was served.
     """
 
     part: str
@@ -85,6 +86,7 @@ class Receipt(NamedTuple):
     size: int
     sha256: str | None
     errors: str | None
+    ids: str
 
     def to_json(self) -> bytes:
         """Returns the receipt as JSON."""

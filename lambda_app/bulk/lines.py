@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 # A longer line is not a row: the longest text, escaped, and metadata fit several times.
@@ -18,12 +19,17 @@ class Line(NamedTuple):
     next: int
 
 
-def lines(blocks: Iterable[bytes], offset: int) -> Iterator[Line]:
-    """Yields the lines of bytes that begin at ``offset``; the last needs no end."""
+def lines(blocks: Iterable[bytes], offset: int, end: int | None = None) -> Iterator[Line]:
+    """Yields the lines of bytes that begin at ``offset``; the last needs no end.
+
+    Behind ``end`` nothing more is read of a line that is too long.
+    """
     pending = bytearray()
     # What was dropped of a line that is too long.
     dropped = 0
     for block in blocks:
+        if dropped and end is not None and offset + dropped + len(pending) >= end:
+            break
         start = 0
         while (stop := block.find(b"\n", start)) >= 0:
             pending += block[start:stop]
@@ -60,10 +66,23 @@ def lines_of_range(blocks: Iterable[bytes], start: int, end: int, *, aligned: bo
     what ends there began in the range before.
     """
     first = first_byte(start, aligned=aligned)
-    found = lines(blocks, first)
+    blocks = iter(blocks)
     if first < start:
-        next(found, None)
-    for line in found:
+        skipped = first
+        rest = b""
+        # A line that is longer than the range is not read to its end: nothing begins here then.
+        for block in blocks:
+            stop = block.find(b"\n")
+            if stop >= 0:
+                skipped += stop + 1
+                rest = block[stop + 1 :]
+                break
+            skipped += len(block)
+            if skipped >= end:
+                return
+        blocks = chain([rest], blocks)
+        first = skipped
+    for line in lines(blocks, first, end):
         if line.offset >= end:
             return
         yield line

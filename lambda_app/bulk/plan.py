@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from lambda_app.bulk import s3
 from lambda_app.bulk.aws import Location
 from lambda_app.bulk.job import Job, check_model, read_job
-from lambda_app.bulk.layout import ERRORS, FAILED, MANIFEST, PARTS, PLAN, RECEIPTS, RUNS, Part, jsonl
+from lambda_app.bulk.layout import DOUBLES, ERRORS, FAILED, MANIFEST, PARTS, PLAN, RECEIPTS, RUNS, Part, jsonl
 from lambda_app.bulk.rows import is_divisible, kind_of
 from lambda_app.errors import StorageRefusedError
 from lambda_app.invocation import Invocation
 from lambda_app.service.service import Service
 
 NAMED = 10
+# The receipts of a job, which stand beside all else that it writes.
+RECEIPT = re.compile(rf"(.*){re.escape(RECEIPTS)}[0-9a-z]+-[0-9]{{4,}}\.json", re.DOTALL)
 
 
 def run(service: Service, event: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
@@ -28,8 +31,10 @@ def run(service: Service, event: Mapping[str, Any], invocation: Invocation) -> d
     check_model(service, job)
     used: list[s3.StoredObject] = []
     skipped: list[str] = []
-    for stored in _below(job.source):
-        if _is_own(job, stored):
+    below = _below(job.source)
+    outputs = _outputs(job, below)
+    for stored in below:
+        if stored.place.key.endswith("/") or stored.place.key.startswith(outputs):
             continue
         if kind_of(stored.place.key, job.input_format)[0] is None:
             skipped.append(str(stored.place))
@@ -95,19 +100,18 @@ def _below(source: Location) -> list[s3.StoredObject]:
     return named or [stored for stored in found if stored.place.key.startswith(directory)]
 
 
-def _is_own(job: Job, stored: s3.StoredObject) -> bool:
-    """Whether an object is the output of a job rather than its input, where one is below the other."""
-    if stored.place.key.endswith("/"):
-        return True
-    names = (PLAN, MANIFEST, FAILED, PARTS, ERRORS, RECEIPTS, RUNS)
-    return stored.place.bucket == job.work.bucket and stored.place.key.startswith(
-        tuple(job.work.below(name).key for name in names)
-    )
+def _outputs(job: Job, found: Sequence[s3.StoredObject]) -> tuple[str, ...]:
+    """Returns how keys of what jobs wrote begin, also other jobs, where outputs are below the source."""
+    roots = {match[1] for stored in found if (match := RECEIPT.fullmatch(stored.place.key))}
+    if job.work.bucket == job.source.bucket:
+        roots.add(job.work.below("").key)
+    names = (PLAN, MANIFEST, FAILED, DOUBLES, PARTS, ERRORS, RECEIPTS, RUNS)
+    return tuple(root + name for root in roots for name in names)
 
 
 def _clear(job: Job, kept: set[str]) -> None:
     """Deletes what an earlier job left, but for what belongs to the parts that are to be taken up."""
-    old = [job.work.below(MANIFEST), job.work.below(FAILED)]
+    old = [job.work.below(name) for name in (MANIFEST, FAILED, DOUBLES)]
     for prefix in (PARTS, ERRORS, RECEIPTS):
         place = job.work.below(prefix)
         for stored in s3.list_objects(place):

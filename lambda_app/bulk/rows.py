@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 from lambda_app.api.parsing import fields
 from lambda_app.bulk import lines, s3
 from lambda_app.bulk.job import POSITION, Job, Kind
+from lambda_app.bulk.layout import Part
 from lambda_app.bulk.s3 import StoredObject
-from lambda_app.errors import FieldError, LimitError, RequestError, TextError
+from lambda_app.errors import FieldError, LimitError, RequestError, StorageRefusedError, TextError
 from lambda_app.limits import Limits
 from lambda_app.service.validation import check_text
 from lambda_app.text import encodable
 
 MAX_ID_BYTES = 1_024
+GZIP_MAGIC = b"\x1f\x8b"
 SUFFIXES: Mapping[str, Kind] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -74,6 +76,27 @@ def is_divisible(kind: Kind, *, packed: bool) -> bool:
     return kind == "jsonl" and not packed
 
 
+def read_part(part: Part, position: int, job: Job, limits: Limits) -> Iterator[Row | Skip]:
+    """Yields the rows of a part from a position on: a byte, or a row of an object that is not divided.
+
+    Lines of a byte range are counted from where reading begins, those of other objects from the first.
+
+    Raises:
+        StorageRefusedError: the object cannot be read, or is not the one that was planned.
+    """
+    divisible = is_divisible(part.kind, packed=part.packed)
+    begun = divisible and position > part.start
+    return read_rows(
+        StoredObject(part.place, part.size, part.etag),
+        part.kind,
+        job,
+        limits,
+        packed=part.packed,
+        where=Range(position if begun else part.start, part.end, aligned=begun),
+        skip=0 if divisible else position,
+    )
+
+
 def read_rows(
     stored: StoredObject, kind: Kind, job: Job, limits: Limits, *, packed: bool, where: Range, skip: int
 ) -> Iterator[Row | Skip]:
@@ -85,6 +108,8 @@ def read_rows(
     make = _maker(job, stored.place.key, limits)
     if is_divisible(kind, packed=packed):
         content = s3.blocks(stored, lines.first_byte(where.start, aligned=where.aligned), where.end)
+        if not where.start:
+            content = _plain(content, stored)
         found = lines.lines_of_range(content, where.start, where.end, aligned=where.aligned)
         yield from _json_rows(found, make, by_bytes=True)
         return
@@ -96,8 +121,7 @@ def read_rows(
             yield make(record, number, number + 1, None)
         return
     content = s3.blocks(stored)
-    if packed:
-        content = s3.unpacked(content, stored.place)
+    content = s3.unpacked(content, stored.place) if packed else _plain(content, stored)
     if kind == "jsonl":
         rows = _json_rows(lines.lines(content, 0), make, by_bytes=False)
     else:
@@ -105,6 +129,18 @@ def read_rows(
     for row in rows:
         if row.next > skip:
             yield row
+
+
+def _plain(content: Iterator[bytes], stored: StoredObject) -> Iterator[bytes]:
+    """Yields the blocks of an object, which may not be gzip under a name that does not say so."""
+    first = next(content, b"")
+    if first.startswith(GZIP_MAGIC):
+        raise StorageRefusedError(
+            f"{stored.place} is gzip: let its key end in .gz, also where it has a Content-Encoding",
+            code="object_unreadable",
+        )
+    yield first
+    yield from content
 
 
 Maker = Callable[[Any, int, int, int | None], Row]
@@ -147,10 +183,10 @@ def _table_rows(content: Iterator[bytes], make: Maker, delimiter: str) -> Iterat
             problem = FieldError("the row cannot be read: check its quotes and its length")
             yield Row(number, number + 1, line, error=problem)
         else:
+            if not values:
+                continue
             if names is None:
                 names = values
-                continue
-            if not values:
                 continue
             if len(values) != len(names):
                 problem = FieldError(f"the row has {len(values)} fields, the header {len(names)}")

@@ -14,7 +14,7 @@ from lambda_app.errors import StorageRefusedError
 
 # Bytes of one request. A connection that stays open while texts are embedded would be closed by S3.
 BLOCK_BYTES = 4 * 1024 * 1024
-# Of one request behind the end of a range, where the rest of its last line is.
+# Of the first request behind the end of a range, where the rest of its last line is; later ones have more.
 TAIL_BYTES = 64 * 1024
 DELETED_AT_ONCE = 1_000
 
@@ -71,20 +71,34 @@ def blocks(stored: StoredObject, start: int = 0, end: int | None = None) -> Iter
         StorageRefusedError: the object is not there, or is not the one that was listed.
     """
     end = stored.size if end is None else end
+    tail = TAIL_BYTES
     while start < stored.size:
-        stop = min(stored.size, start + BLOCK_BYTES, end) if start < end else start + TAIL_BYTES
-        with translated(stored.place):
-            answer = client("s3").get_object(
-                Bucket=stored.place.bucket,
-                Key=stored.place.key,
-                Range=f"bytes={start}-{stop - 1}",
-                IfMatch=stored.etag,
-            )
-            content: bytes = answer["Body"].read()
+        if start < end:
+            stop = min(stored.size, start + BLOCK_BYTES, end)
+        else:
+            stop, tail = start + tail, min(2 * tail, BLOCK_BYTES)
+        content = read_range(stored, start, stop)
         if not content:
             return
         yield content
         start += len(content)
+
+
+def read_range(stored: StoredObject, start: int, stop: int) -> bytes:
+    """Returns bytes ``start`` up to ``stop`` of an object, fewer at its end.
+
+    Raises:
+        StorageRefusedError: the object is not there, or is not the one that was listed.
+    """
+    with translated(stored.place):
+        answer = client("s3").get_object(
+            Bucket=stored.place.bucket,
+            Key=stored.place.key,
+            Range=f"bytes={start}-{stop - 1}",
+            IfMatch=stored.etag,
+        )
+        content: bytes = answer["Body"].read()
+    return content
 
 
 def unpacked(compressed: Iterable[bytes], place: Location) -> Iterator[bytes]:
@@ -100,6 +114,10 @@ def unpacked(compressed: Iterable[bytes], place: Location) -> Iterator[bytes]:
             rest = block
             while rest:
                 if member.eof:
+                    # Zeros may follow a member, as tape drives wrote them.
+                    rest = rest.lstrip(b"\0")
+                    if not rest:
+                        break
                     member = zlib.decompressobj(wbits=31)
                 begun = True
                 while content := member.decompress(rest, BLOCK_BYTES):

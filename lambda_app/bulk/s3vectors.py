@@ -72,11 +72,29 @@ class VectorIndex:
             refused += self._put(batch)
         return sorted(refused)
 
+    def delete(self, keys: Sequence[str]) -> None:
+        """Deletes vectors, also where there are none.
+
+        Raises:
+            StorageRefusedError: they may not be deleted.
+            StorageError: the service did not answer, also when asked again.
+        """
+        for start in range(0, len(keys), MAX_VECTORS):
+            with translated(self._url):
+                client("s3vectors").delete_vectors(
+                    vectorBucketName=self.place.bucket,
+                    indexName=self.place.key,
+                    keys=list(keys[start : start + MAX_VECTORS]),
+                )
+
+    @property
+    def _url(self) -> str:
+        return f"{SCHEME}://{self.place.bucket}/{self.place.key}"
+
     def _put(self, batch: Sequence[tuple[int, dict[str, Any]]]) -> list[Refused]:
         service = client("s3vectors")
-        where = f"s3vectors://{self.place.bucket}/{self.place.key}"
         try:
-            with translated(where):
+            with translated(self._url):
                 self._request(service, batch)
         except _InvalidError as error:
             # The answer names fields, and not always which vector: halves find it.

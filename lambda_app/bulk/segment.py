@@ -6,8 +6,11 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lambda_app.bulk import s3
 from lambda_app.bulk.chunks import Item, items_of
+from lambda_app.bulk.doubles import digest, packed
 from lambda_app.bulk.job import Job
 from lambda_app.bulk.layout import ERRORS, PARTS, RECEIPTS, Part, Place, Receipt, jsonl, name
 from lambda_app.bulk.rows import Row, Skip, is_divisible
@@ -62,6 +65,7 @@ class Segment:
         self._read = place.position, place.line
         self._rows = self._served = self._vectors = self._tokens = self._truncated = 0
         self._errors: list[dict[str, Any]] = []
+        self._ids: list[bytes] = []
         self.late = False
 
     @property
@@ -144,6 +148,7 @@ class Segment:
             size=len(content or b""),
             sha256=sha256,
             errors=errors,
+            ids=packed(self._ids),
         )
         s3.write(job.work.below(name(RECEIPTS, part.part, self._number, "json")), receipt.to_json())
         return receipt
@@ -159,15 +164,15 @@ class Segment:
         except DeadlineError:
             self.late = True
             raise
-        for some, result in done:
-            self._take(some, result, refused)
+        self._take(done, refused)
         for place, row in enumerate(group):
-            # A document of which a piece cannot be served counts as one that cannot.
             error = row.error or refused.get(place)
             self._rows += 1
-            self._served += error is None
             if error is not None:
                 self._refuse(row, error)
+                continue
+            self._served += 1
+            self._ids.append(digest(row.id))
         self._stop, self._line = self._read
         return (time.monotonic() - started) / max(1, len(items))
 
@@ -192,13 +197,28 @@ class Segment:
             middle = len(items) // 2
             return self._results(items[:middle], refused) + self._results(items[middle:], refused)
 
-    def _take(self, items: Sequence[Item], result: EmbedResult, refused: dict[int, RequestError]) -> None:
-        not_taken = self._writer.add(items, result.vectors, frozenset(result.truncated))
+    def _take(
+        self, done: Sequence[tuple[Sequence[Item], EmbedResult]], refused: dict[int, RequestError]
+    ) -> None:
+        """Writes the results of a group, but for pieces of a document of which a piece is refused."""
+        items: list[Item] = []
+        vectors: list[np.ndarray] = []
+        truncated: list[bool] = []
+        for some, result in done:
+            kept = [place for place, item in enumerate(some) if item.row not in refused]
+            items += [some[place] for place in kept]
+            vectors.append(result.vectors[kept])
+            truncated += [place in result.truncated for place in kept]
+            self._tokens += result.tokens
+        if not items:
+            return
+        places = frozenset(place for place, is_truncated in enumerate(truncated) if is_truncated)
+        not_taken = self._writer.add(items, np.concatenate(vectors), places)
         for each in not_taken:
-            refused[items[each.place].row] = FieldError(each.message, code=each.code)
-        self._vectors += len(items) - len(not_taken)
-        self._truncated += len(result.truncated)
-        self._tokens += result.tokens
+            refused.setdefault(items[each.place].row, FieldError(each.message, code=each.code))
+        left_out = {each.place for each in not_taken}
+        self._vectors += len(items) - len(left_out)
+        self._truncated += len(places - left_out)
 
     def _refuse(self, row: Row, error: RequestError) -> None:
         divisible = is_divisible(self._part.kind, packed=self._part.packed)

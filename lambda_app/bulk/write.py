@@ -111,7 +111,13 @@ class IndexWriter:
             own = {"document": item.document, "start": item.start, "end": item.end}
             metadata = {**item.metadata, **(own if item.document is not None else {})}
             entries.append(VectorItem(item.id, vector, metadata))
-        return self._index.put(entries)
+        refused = self._index.put(entries)
+        codes = {items[each.place].row: each for each in reversed(refused)}
+        taken = set(range(len(items))) - {each.place for each in refused}
+        # Of a document, all pieces are in the index or none.
+        others = [place for place in sorted(taken) if items[place].row in codes]
+        self._index.delete([items[place].id for place in others])
+        return sorted([*refused, *(codes[items[place].row]._replace(place=place) for place in others)])
 
     @property
     def is_full(self) -> bool:

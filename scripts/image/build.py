@@ -127,10 +127,10 @@ def _name(labels: Mapping[str, str]) -> str:
 
 
 def image_name(environ: Mapping[str, str], held: Content) -> str:
-    """The image's name and tag: IMAGE, or one that carries models, quantization, version and architecture."""
+    """The image's name and tag: IMAGE, or one of models, quantization, version, extras and architecture."""
     version = environ.get("MODEL_VERSION") or DEFAULT_VERSION
-    arch = environ.get("ARCH")
-    return environ.get("IMAGE") or "-".join([f"{REPOSITORY}:{held.name}", version, *([arch] if arch else [])])
+    more = [value for name in ("EXTRAS", "ARCH") if (value := environ.get(name))]
+    return environ.get("IMAGE") or "-".join([f"{REPOSITORY}:{held.name}", version, *more])
 
 
 def build_command(environ: Mapping[str, str], held: Content, docker: str) -> list[str]:
@@ -153,6 +153,7 @@ def build_command(environ: Mapping[str, str], held: Content, docker: str) -> lis
         "org.opencontainers.image.version": __version__,
         "org.opencontainers.image.base.name": environ.get("PYTHON_IMAGE") or _default_base(),
         f"{LABEL}models.version": environ.get("MODEL_VERSION") or DEFAULT_VERSION,
+        f"{LABEL}extras": environ.get("EXTRAS") or "",
         **{LABEL + name: value for name, value in held.labels.items()},
     }
     revision = _git_revision()

@@ -30,8 +30,8 @@ DISTRIBUTIONS = {
     "flatbuffers": "onnxruntime's tools",
     "packaging": "version numbers for huggingface-hub and onnxruntime's tools",
 }
-# What an AWS client needs of these; an image that has one keeps them.
-FOR_BOTOCORE = frozenset({"urllib3"})
+# What an AWS client or DuckDB needs of these; an image that has one keeps them.
+FOR_OTHERS = {"botocore": "urllib3", "duckdb": "fsspec"}
 # Paths of distributions that stay.
 PATTERNS = {
     "onnxruntime/capi/libonnxruntime.so*": "a second copy of the runtime, for programs in C",
@@ -82,7 +82,7 @@ def slim(site_packages: Path) -> dict[str, int]:
         (found.metadata["Name"] or "").lower().replace("_", "-"): found
         for found in importlib.metadata.distributions(path=[str(site_packages)])
     }
-    kept = FOR_BOTOCORE if "botocore" in installed else frozenset()
+    kept = {needed for name, needed in FOR_OTHERS.items() if name in installed}
     if unmatched := _unmatched(site_packages, DISTRIBUTIONS.keys() - installed.keys()):
         raise UnmatchedError(
             f"nothing matches {', '.join(unmatched)}: correct the lists in {Path(__file__).name}"

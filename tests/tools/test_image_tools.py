@@ -34,6 +34,9 @@ def test_the_tag_carries_models_scheme_and_version() -> None:
     none = {"BUNDLE_MODELS": "false"}
     assert image_name(none, content(none)) == "lambda-embed-rerank:unbundled-v1"
     assert image_name({"IMAGE": "mine:1"}, content({})) == "mine:1"
+    # An image with more in it does not take the place of the plain one.
+    extras = {"EXTRAS": "bulk", "ARCH": "arm64"}
+    assert image_name(extras, content(extras)) == "lambda-embed-rerank:e5-base-int8-v1-bulk-arm64"
 
 
 def test_labels_name_models_and_revisions() -> None:

@@ -64,11 +64,12 @@ OWNERS = {
     "s3transfer": {"lambda_app.bundle.fetch_s3"},
     "urllib3": {"lambda_app.bulk.aws"},
     "duckdb": {"lambda_app.bulk.database"},
+    "fsspec": {"lambda_app.bulk.database"},
 }
 # Arrays are the common tongue of the core.
 NUMPY = (
     *("lambda_app.models", "lambda_app.service", "lambda_app.api.parsing.vectors"),
-    *("lambda_app.bulk.parquet_write", "lambda_app.bulk.write"),
+    *(f"lambda_app.bulk.{name}" for name in ("doubles", "parquet_write", "segment", "write")),
 )
 # Modules that the build may use, to describe a bundle and to prove it with the code that will run it.
 FOR_THE_BUILD = (

@@ -13,7 +13,15 @@ from typing import Any
 
 from lambda_app.api.events import direct
 from lambda_app.api.events.collect import Responses
+from lambda_app.api.events.records import checked_id, word
 from lambda_app.api.events.sqs_message import is_message, message_event, message_id
+from lambda_app.api.events.streams_record import (
+    DYNAMODB,
+    KINESIS,
+    are_of_one_stream,
+    event_of,
+    is_deleted,
+)
 from lambda_app.api.parsing import fields
 from lambda_app.api.response_size import check_size
 from lambda_app.errors import (
@@ -28,18 +36,17 @@ from lambda_app.errors import (
 from lambda_app.invocation import Invocation, Result
 from lambda_app.service.service import Service
 from lambda_app.service.validation import Check, check_characters, check_text, no_tokens
-from lambda_app.text import encodable
 
-# The longest name that a caller may give to an item.
-ID_CHARACTERS = 256
 # More than any event has, as the fields of BatchInput are copied for each item.
 SHARED_FIELDS = 32
 
 
 def matches(event: Any) -> bool:
-    """Whether an event comes from ItemBatcher, or is a list of direct events (or messages with them)."""
+    """Whether an event comes from ItemBatcher, or is a list of direct events (or of records with them)."""
     if isinstance(event, list):
-        return bool(event) and all(is_message(item) or direct.matches(item) for item in event)
+        return bool(event) and (
+            all(is_message(item) or direct.matches(item) for item in event) or are_of_one_stream(event)
+        )
     return isinstance(event, dict) and "Items" in event and "action" not in event
 
 
@@ -71,6 +78,8 @@ def answer_list(service: Service, events: Sequence[Any], invocation: Invocation)
         raise LimitError(
             f"the list holds {len(events)} events, at most {service.limits.events} fit one invocation"
         )
+    if are_of_one_stream(events):
+        events = [event for event in events if not is_deleted(event)]
     return _answer_each(service, events, invocation, envelope=len("[]"), total=len(events))
 
 
@@ -89,7 +98,7 @@ def answer_one(
                 "action is missing: each item must be an event with an action", code="missing_field"
             )
         if event.get("id") is not None:
-            named = {"id": _checked_id(event["id"])}
+            named = {"id": checked_id(event["id"])}
         request = {name: value for name, value in event.items() if name != "id"}
         invocation = direct.limited(request, invocation)
         limited = invocation.with_response_limit(free_bytes)
@@ -162,12 +171,15 @@ def _answer_each(
 
 
 def _answer_any(service: Service, event: Any, invocation: Invocation, free_bytes: int) -> dict[str, Any]:
-    """Returns the response to a direct event, or to a message that holds one."""
-    if not is_message(event):
+    """Returns the response to a direct event, or to a record that holds one."""
+    if is_message(event):
+        named, read = {"messageId": message_id(event)}, message_event
+    elif isinstance(event, dict) and event.get("eventSource") in (KINESIS, DYNAMODB):
+        named, read = {"eventID": word(event, "eventID")}, event_of
+    else:
         return answer_one(service, event, invocation, free_bytes)
-    named = {"messageId": message_id(event)}
     try:
-        event = message_event(event)
+        event = read(event)
     except RequestError as error:
         return named | direct.error_object(error)
     return named | answer_one(service, event, invocation, free_bytes)
@@ -235,13 +247,3 @@ def _check_count(items: Sequence[Any], max_items: int) -> None:
         raise LimitError(
             f"Items holds {len(items)} items, at most {max_items} fit one invocation", param="Items"
         )
-
-
-def _checked_id(value: Any) -> str | int:
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
-        return value
-    if not isinstance(value, str) or len(value) > ID_CHARACTERS or not encodable(value):
-        raise FieldError(
-            f"id must be a whole number or a string of at most {ID_CHARACTERS} characters", param="id"
-        )
-    return value

@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,12 @@ def answer(sink: Sink | None, service: Service, event: Mapping[str, Any], invoca
     Raises:
         LimitError: there are more messages than SQS sends.
     """
-    return serve_messages(service, [_message(record) for record in event["Records"]], sink, invocation)
+    return serve_messages(service, messages(event["Records"]), sink, invocation)
+
+
+def messages(records: Sequence[Mapping[str, Any]]) -> list[Message]:
+    """Returns the messages that are records of an event."""
+    return [_message(record) for record in records]
 
 
 def _message(record: Mapping[str, Any]) -> Message:

@@ -12,6 +12,7 @@ from tests.support.fakes import Context, fake_dispatcher
 
 DISPATCHER = fake_dispatcher({"LOG_LEVEL": "ERROR", "RESULT_SINK": "discard"})
 MESSAGE = {"eventSource": "aws:sqs", "messageId": "1", "body": '{"action": "ping"}'}
+KAFKA = {"eventSource": "aws:kafka", "topic": "texts", "value": "eyJhY3Rpb24iOiAicGluZyJ9"}
 KINESIS = {"eventSource": "aws:kinesis", "kinesis": {"data": "eyJhY3Rpb24iOiAicGluZyJ9"}}
 EVENTS: dict[str, tuple[Any, str]] = {
     "s3": ({"Records": [{"eventSource": "aws:s3", "s3": {"object": {"key": "SECRET"}}}]}, "S3"),
@@ -38,7 +39,7 @@ EVENTS: dict[str, tuple[Any, str]] = {
         {"version": "1.0", "requestContext": {"condition": "Success"}, "requestPayload": {}},
         "a Lambda destination",
     ),
-    "piped kinesis": ([KINESIS, KINESIS], "Kinesis"),
+    "piped kafka": ([KAFKA, KAFKA], "Kafka"),
     "piped with others": ([{"action": "ping"}, KINESIS], "Kinesis"),
 }
 

@@ -366,7 +366,7 @@ def test_resume_takes_up_what_fits_and_nothing_else(
     assert runner.run(resume=True, input_type="query")["rows"] == first["rows"]
     assert len(embedded) == 60
     embedded.clear()
-    store.put("in/a.jsonl", jsonl(rows(31)))
+    store.put("in/a.jsonl", jsonl(rows(31, prefix="other")))
     assert runner.run(resume=True, input_type="query")["rows"]["in"] == 61
     assert len(embedded) == 31
     embedded.clear()
