@@ -1,4 +1,7 @@
-"""What a job costs, from AWS's list prices of us-east-1 as they were known in November 2026, in dollars."""
+"""What a job costs, from AWS's list prices of us-east-1 as they were known in November 2026, in dollars.
+
+docs/BULK.md says which of the pages below were seen, and which prices others quoted from them.
+"""
 
 from __future__ import annotations
 

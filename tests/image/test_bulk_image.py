@@ -37,17 +37,15 @@ NAME = f"{REPOSITORY}:test-bulk"
 MAX_MORE_BYTES = 110e6
 TEXTS = ["Yellow fever is transmitted by mosquitoes.", "Bread rises.", "蚊"]
 ROWS = [{"id": str(number), "text": TEXTS[number % 3]} for number in range(300)]
-# What a start imported, as the function's own process knows it.
+# The packages that a start and a request import.
 IMPORTED = """
-import glob, json
-found = set()
-for path in glob.glob("/proc/[0-9]*/maps"):
-    try:
-        found |= {line.split("/")[-1].strip() for line in open(path) if ".so" in line}
-    except OSError:
-        pass
-print(json.dumps(sorted(found)))
+import json, sys
+from lambda_app.handler import handler
+assert "embeddings" in handler({"action": "embed", "texts": ["a"]}, None)
+print()
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
+EXTRAS = {"boto3", "botocore", "s3transfer", "urllib3", "jmespath", "dateutil", "duckdb", "_duckdb", "fsspec"}
 
 
 @pytest.fixture(scope="module")
@@ -118,15 +116,17 @@ def test_jobs_of_json_lines_and_parquet_run_in_it(
     assert container.invoke({"action": "finish", "job": job})["error"]["code"] == "rows_double"
 
 
-def test_other_requests_start_as_in_the_plain_image(docker: str, image: str, bulk_image: str) -> None:
-    """Nothing of the extras is loaded before a job asks for it."""
-    mapped = {}
+def test_other_requests_import_what_they_import_in_the_plain_image(
+    docker: str, image: str, bulk_image: str
+) -> None:
+    imported = {}
     for name in (image, bulk_image):
         with Container(name, docker=docker) as running:
-            running.invoke({"action": "embed", "texts": TEXTS[:1]})
-            mapped[name] = set(json.loads(running.execute(IMPORTED).stdout))
-    assert mapped[bulk_image] == mapped[image]
-    assert not any("duckdb" in library for library in mapped[bulk_image])
+            shown = running.execute(IMPORTED).stdout
+            imported[name] = set(json.loads(shown.splitlines()[-1]))
+    assert "onnxruntime" in imported[image]
+    assert imported[bulk_image] == imported[image]
+    assert not EXTRAS & imported[bulk_image]
 
 
 def test_it_is_larger_by_the_extras_alone(docker: str, image: str, bulk_image: str) -> None:
