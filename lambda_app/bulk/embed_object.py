@@ -142,7 +142,7 @@ def _clear(job: Job, part: Part, segment: int) -> None:
         place = job.work.below(f"{prefix}{part.part}-")
         for stored in s3.list_objects(place):
             number = stored.place.key.removeprefix(place.key).partition(".")[0]
-            if not number.isdigit() or int(number) >= segment:
+            if number.isdigit() and int(number) >= segment:
                 old.append(stored.place)
     s3.delete(old)
 

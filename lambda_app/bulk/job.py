@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from lambda_app.api.parsing import fields, unknown
 from lambda_app.bulk import s3vectors
 from lambda_app.bulk.aws import Location, location
-from lambda_app.bulk.job_fields import Chunk, JobRequest
+from lambda_app.bulk.job_fields import OWN_COLUMNS, Chunk, JobRequest
 from lambda_app.errors import FieldError, ModelUnavailableError
 from lambda_app.limits import Limits
 from lambda_app.service.validation import check_dimensions
@@ -75,6 +75,8 @@ def read_job(event: Mapping[str, Any], more: tuple[str, ...] = ()) -> Job:
     request = JobRequest(body, Limits(), None)
     output = request.output
     is_index = output.startswith(s3vectors.SCHEME + ":")
+    if request.format == "parquet" and not is_index:
+        _check_columns(request.metadata_fields)
     return Job(
         source=request.source,
         output=output,
@@ -114,6 +116,17 @@ def check_model(service: Service, job: Job) -> int:
                 param="chunk",
             )
     return dimensions
+
+
+def _check_columns(names: tuple[str, ...]) -> None:
+    """Refuses names that are one to those who read Parquet with SQL, which has no upper and lower case."""
+    columns = [name.casefold() for name in (*OWN_COLUMNS, *names)]
+    if len(set(columns)) < len(columns):
+        raise FieldError(
+            "metadata_fields may not name a column of the output or another field in other letters' case, as "
+            "columns of Parquet have none",
+            param="metadata_fields",
+        )
 
 
 def _work(output: str, work: str, *, is_index: bool) -> Location:

@@ -7,6 +7,7 @@ Below ``work``: ``plan.jsonl``, ``parts/part-000000-0000.jsonl.gz``, ``errors/er
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -20,6 +21,10 @@ FAILED = "manifest.failed.json"
 DOUBLES = "doubles.jsonl"
 RUNS = "runs"
 PARTS, ERRORS, RECEIPTS = "parts/part-", "errors/errors-", "receipts/part-"
+# The names of a job's files below ``work``; whatever else is there is not a job's, and is left alone.
+FILE = re.compile(
+    r"(?:parts/part|errors/errors|receipts/part)-[0-9a-z]+-[0-9]{4,}\.(?:jsonl|jsonl\.gz|parquet|json)"
+)
 # With as many vectors a file ends and the next one begins.
 MAX_FILE_VECTORS = 8_192
 
@@ -110,9 +115,22 @@ def part_of(value: Any) -> Part:
 
 
 def receipt_of(content: bytes) -> Receipt | None:
-    """Reads a receipt; None where it is one of another version."""
-    value = json.loads(content)
-    return Receipt(**value) if set(value) == set(Receipt._fields) else None
+    """Reads a receipt; None where it is one of another version, or none."""
+    try:
+        value = json.loads(content)
+    except ValueError:
+        return None
+    known = isinstance(value, dict) and set(value) == set(Receipt._fields)
+    return Receipt(**value) if known else None
+
+
+def is_of_a_job(found: str) -> bool:
+    """Whether a name below ``work`` is that of something that a job writes."""
+    return (
+        found in (PLAN, MANIFEST, FAILED, DOUBLES)
+        or found.startswith(f"{RUNS}/")
+        or bool(FILE.fullmatch(found))
+    )
 
 
 def name(prefix: str, part: str, segment: int, suffix: str) -> str:

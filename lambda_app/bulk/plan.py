@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from lambda_app.bulk import s3
 from lambda_app.bulk.aws import Location
 from lambda_app.bulk.job import Job, check_model, read_job
-from lambda_app.bulk.layout import DOUBLES, ERRORS, FAILED, MANIFEST, PARTS, PLAN, RECEIPTS, RUNS, Part, jsonl
+from lambda_app.bulk.layout import (
+    DOUBLES,
+    ERRORS,
+    FAILED,
+    FILE,
+    MANIFEST,
+    PARTS,
+    PLAN,
+    RECEIPTS,
+    RUNS,
+    Part,
+    is_of_a_job,
+    jsonl,
+)
 from lambda_app.bulk.rows import is_divisible, kind_of
-from lambda_app.errors import StorageRefusedError
+from lambda_app.errors import LimitError, StorageRefusedError
 from lambda_app.invocation import Invocation
 from lambda_app.service.service import Service
 
 NAMED = 10
+# Of one job, whose plan is held in memory.
+MAX_PARTS = 500_000
 # The receipts of a job, which stand beside all else that it writes.
 RECEIPT = re.compile(rf"(.*){re.escape(RECEIPTS)}[0-9a-z]+-[0-9]{{4,}}\.json", re.DOTALL)
 
@@ -34,7 +49,7 @@ def run(service: Service, event: Mapping[str, Any], invocation: Invocation) -> d
     below = _below(job.source)
     outputs = _outputs(job, below)
     for stored in below:
-        if stored.place.key.endswith("/") or stored.place.key.startswith(outputs):
+        if stored.place.key.endswith("/") or _is_output(stored.place.key, outputs):
             continue
         if kind_of(stored.place.key, job.input_format)[0] is None:
             skipped.append(str(stored.place))
@@ -47,7 +62,14 @@ def run(service: Service, event: Mapping[str, Any], invocation: Invocation) -> d
             code="object_not_found",
         )
     found_parts = (part for stored in used for part in parts_of(stored, job))
-    parts = [part._replace(part=f"{number:06d}") for number, part in enumerate(found_parts)]
+    parts = [
+        part._replace(part=f"{number:06d}") for number, part in enumerate(islice(found_parts, MAX_PARTS + 1))
+    ]
+    if len(parts) > MAX_PARTS:
+        raise LimitError(
+            f"the job has more than {MAX_PARTS} parts: raise part_bytes, or split the source",
+            param="part_bytes",
+        )
     _clear(job, {part.part for part in parts} if job.resume else set())
     plan = job.work.below(PLAN)
     s3.write(plan, jsonl(part._asdict() for part in parts), "application/x-ndjson")
@@ -101,12 +123,15 @@ def _below(source: Location) -> list[s3.StoredObject]:
 
 
 def _outputs(job: Job, found: Sequence[s3.StoredObject]) -> tuple[str, ...]:
-    """Returns how keys of what jobs wrote begin, also other jobs, where outputs are below the source."""
+    """Returns where jobs have written below the source: this one, and others."""
     roots = {match[1] for stored in found if (match := RECEIPT.fullmatch(stored.place.key))}
     if job.work.bucket == job.source.bucket:
         roots.add(job.work.below("").key)
-    names = (PLAN, MANIFEST, FAILED, DOUBLES, PARTS, ERRORS, RECEIPTS, RUNS)
-    return tuple(root + name for root in roots for name in names)
+    return tuple(roots)
+
+
+def _is_output(key: str, roots: tuple[str, ...]) -> bool:
+    return any(key.startswith(root) and is_of_a_job(key.removeprefix(root)) for root in roots)
 
 
 def _clear(job: Job, kept: set[str]) -> None:
@@ -116,6 +141,6 @@ def _clear(job: Job, kept: set[str]) -> None:
         place = job.work.below(prefix)
         for stored in s3.list_objects(place):
             part = stored.place.key.removeprefix(place.key).partition("-")[0]
-            if part not in kept:
+            if part not in kept and FILE.fullmatch(stored.place.key.removeprefix(job.work.below("").key)):
                 old.append(stored.place)
     s3.delete(old)

@@ -519,6 +519,8 @@ def test_an_object_that_was_written_to_meanwhile(runner: Runner, store: Storage)
         ({"metadata_fields": "n"}, "invalid_field"),
         ({"metadata_fields": ["n", "n"]}, "invalid_field"),
         ({"metadata_fields": ["vector"]}, "invalid_field"),
+        ({"format": "parquet", "metadata_fields": ["ID"]}, "invalid_field"),
+        ({"format": "parquet", "metadata_fields": ["Title", "title"]}, "invalid_field"),
         ({"dimensions": 3}, "invalid_field"),
         ({"part_bytes": 10}, "invalid_field"),
         ({"tolerated_failure_percentage": 101}, "invalid_field"),

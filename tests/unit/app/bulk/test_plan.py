@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lambda_app.bulk import plan
 from tests.support.bulk_jobs import Runner, job, jsonl
 from tests.support.bulk_storage import Storage
 from tests.support.fakes import fake_dispatcher
@@ -47,15 +48,26 @@ def test_keys_of_every_kind(runner: Runner, store: Storage) -> None:
 @pytest.mark.parametrize("output", ["in", "in/out", "in/deep/er/out"])
 def test_an_output_below_the_source_is_not_embedded(runner: Runner, store: Storage, output: str) -> None:
     store.put("in/a.jsonl", ROW + b"{\n")
-    # Names like those of an output, where there is none.
-    store.put("in/parts/part-1.jsonl", jsonl([{"id": "own", "text": "t"}]))
+    # Names that only look like those of an output are read, and stay.
+    names = ["parts/mine.jsonl", "runs-2026.jsonl", "manifest.json.jsonl", "errors/errors-x.jsonl"]
+    for number, name in enumerate(names):
+        store.put(f"in/{name}", jsonl([{"id": number, "text": "t"}]))
     fields = {"output": f"s3://texts/{output}", "tolerated_failure_percentage": 50}
-    expected = {"in": 3, "out": 2, "refused": 1}
-    if output == "in":
-        # There they would be overwritten: what stands in an output is not an input.
-        expected = {"in": 2, "out": 1, "refused": 1}
     for _ in range(2):
-        assert runner.run(**fields)["rows"] == expected
+        assert runner.run(**fields)["rows"] == {"in": 6, "out": 5, "refused": 1}
+    assert {f"in/{name}" for name in names} <= set(store.keys("in", "texts"))
+
+
+def test_what_is_not_a_jobs_own_is_never_deleted(runner: Runner, store: Storage) -> None:
+    store.put("in/a.jsonl", ROW)
+    mine = [f"out/{name}" for name in ("parts/part-1.jsonl", "errors/errors-x.csv", "receipts/part-.json")]
+    for key in mine:
+        store.put(key, b"mine", bucket="vectors")
+    failed = runner.run()["error"]
+    # Whoever reads parts/ would read it too.
+    assert failed["code"] == "rows_double"
+    assert "parts/part-1.jsonl" in failed["message"]
+    assert set(mine) <= set(store.keys())
 
 
 def test_the_output_of_another_job_below_the_source_is_not_embedded(runner: Runner, store: Storage) -> None:
@@ -93,3 +105,13 @@ def test_a_prefix_with_nothing_in_it(runner: Runner, store: Storage) -> None:
     # Objects without a byte are a job without a row.
     store.put("in/empty.jsonl", b"")
     assert runner.run()["rows"] == {"in": 0, "out": 0, "refused": 0}
+
+
+def test_more_parts_than_a_plan_holds(
+    runner: Runner, store: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "MAX_PARTS", 3)
+    store.put("in/a.jsonl", b"\n" * 4_000)
+    error = runner.call({"action": "plan", "job": job(part_bytes=1024)})["error"]
+    assert (error["code"], error["param"]) == ("limit_exceeded", "part_bytes")
+    assert runner.call({"action": "plan", "job": job(part_bytes=2048)})["parts"] == 2
