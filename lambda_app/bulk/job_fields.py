@@ -40,7 +40,7 @@ class Place(Field[Location]):
         return location(fields.text(body, name), name)
 
     def schemas(self, refer: Refer) -> list[Schema]:
-        return [{"pattern": "^s3://[^/]+", "type": "string"}]
+        return [{"minLength": 1, "type": "string"}]
 
 
 class Output(Field[str]):
@@ -53,7 +53,7 @@ class Output(Field[str]):
         return fields.text(body, name).rstrip("/")
 
     def schemas(self, refer: Refer) -> list[Schema]:
-        return [{"pattern": "^s3(vectors)?://[^/]+", "type": "string"}]
+        return [{"minLength": 1, "type": "string"}]
 
 
 class Names(Field[tuple[str, ...]]):
@@ -75,7 +75,7 @@ class Names(Field[tuple[str, ...]]):
 
     def schemas(self, refer: Refer) -> list[Schema]:
         item = {"minLength": 1, "type": "string"}
-        return [{"items": item, "maxItems": MAX_METADATA_FIELDS, "type": "array", "uniqueItems": True}]
+        return [{"items": item, "maxItems": MAX_METADATA_FIELDS, "type": "array"}]
 
 
 class Percentage(Field[float]):

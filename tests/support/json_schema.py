@@ -9,12 +9,24 @@ TYPES: dict[str, tuple[type, ...]] = {
     "null": (type(None),),
     "boolean": (bool,),
     "integer": (int,),
+    "number": (int, float),
     "string": (str,),
     "array": (list,),
     "object": (dict,),
 }
 KEYWORDS = {
-    *("type", "const", "enum", "minLength", "maxLength", "minimum", "minItems", "maxItems", "items"),
+    *(
+        "type",
+        "const",
+        "enum",
+        "minLength",
+        "maxLength",
+        "minimum",
+        "maximum",
+        "minItems",
+        "maxItems",
+        "items",
+    ),
     "prefixItems",
     *("properties", "additionalProperties", "required", "title", "description", "default"),
 }
@@ -40,7 +52,7 @@ def valid(value: Any, schema: Mapping[str, Any], components: Mapping[str, Any]) 
         value = int(value)  # which JSON Schema takes for the same
     if kind is not None and not isinstance(value, TYPES[kind]):
         return False
-    if isinstance(value, bool) and kind == "integer":
+    if isinstance(value, bool) and kind in ("integer", "number"):
         return False
     if "const" in schema and value != schema["const"]:
         return False
@@ -49,8 +61,8 @@ def valid(value: Any, schema: Mapping[str, Any], components: Mapping[str, Any]) 
         return False
     if isinstance(value, str):
         return bool(schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)))
-    if isinstance(value, int):
-        return bool(value >= schema.get("minimum", value))
+    if isinstance(value, int | float):
+        return bool(schema.get("minimum", value) <= value <= schema.get("maximum", value))
     if isinstance(value, list):
         fits = schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value))
         first = schema.get("prefixItems", ())
