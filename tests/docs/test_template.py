@@ -205,6 +205,21 @@ def test_jobs_over_s3_reach_their_prefixes_only() -> None:
     assert checked > 5
 
 
+@pytest.mark.parametrize(
+    ("name", "actions"),
+    [
+        # A ResultWriter writes in several parts, and an index of which a document is withdrawn deletes.
+        ("BulkStateMachineRole", {"s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"}),
+        ("BulkFunctionPolicy", {"s3vectors:PutVectors", "s3vectors:DeleteVectors"}),
+    ],
+)
+def test_jobs_over_s3_have_the_rights_that_they_need(name: str, actions: set[str]) -> None:
+    given = {
+        action for statement in statements({name: RESOURCES[name]}) for action in listed_actions(statement)
+    }
+    assert actions <= given
+
+
 def definition() -> dict[str, Any]:
     """The state machine, with a number for each of the parameters."""
     text = RESOURCES["BulkStateMachine"]["Properties"]["DefinitionString"]["Fn::Sub"]
