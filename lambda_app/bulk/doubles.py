@@ -70,8 +70,10 @@ class Share:
         self._found = []
         digests.sort()
         same = digests[1:][digests[1:] == digests[:-1]]
+        # numpy.unique needs masked arrays, which the image does not have. An id may be there very often.
+        first = same[np.append(True, same[1:] != same[:-1])[: len(same)]][:NAMED]
         # numpy leaves out zeros at the end.
-        return len(same), [bytes(one).ljust(DIGEST_BYTES, b"\0") for one in np.unique(same)[:NAMED]]
+        return len(same), [bytes(one).ljust(DIGEST_BYTES, b"\0") for one in first]
 
 
 class Doubles(NamedTuple):
@@ -112,7 +114,8 @@ def places(
     some: dict[str, list[Receipt]] = {}
     for receipt in receipts:
         before[receipt.part, receipt.segment] = receipt.lines
-        if np.isin(_digests(receipt.ids), np.array(found.digests, dtype=DIGEST)).any():
+        digests = _digests(receipt.ids)
+        if any((digests == one).any() for one in found.digests):
             some.setdefault(receipt.part, []).append(receipt)
     for number in sorted(some):
         for receipt in sorted(some[number], key=lambda one: one.segment):

@@ -105,15 +105,26 @@ def test_jobs_of_json_lines_and_parquet_run_in_it(
     assert [name for name, _ in found] == [row["id"] for row in ROWS]
     for (_, values), line in zip(found, lines, strict=True):
         assert float(np.array(values, dtype=np.float32) @ vector(line["vector"])) > 0.99
-    # And the whole job, with its plan and its proof.
-    job = {"source": "s3://texts", "output": "s3://vectors/job"}
-    planned = container.invoke({"action": "plan", "job": job})
-    assert planned["parts"] == 2
+
+
+@pytest.mark.parametrize(("source", "code"), [("s3://texts/a.jsonl", None), ("s3://texts", "rows_double")])
+def test_a_whole_job_runs_in_it_with_its_proof(
+    s3_and_container: tuple[Any, Container], source: str, code: str | None
+) -> None:
+    s3, container = s3_and_container
+    for number in range(2):
+        body = "\n".join(map(json.dumps, ROWS[:20]))
+        s3.put_object(Bucket="texts", Key=f"{'ab'[number]}.jsonl", Body=body.encode())
+    job = {"source": source, "output": "s3://vectors/job"}
+    container.invoke({"action": "plan", "job": job})
     plan = s3.get_object(Bucket="vectors", Key="job/plan.jsonl")["Body"].read().decode()
     for line in plan.splitlines():
-        container.invoke({"action": "embed_object", "job": job, "part": json.loads(line), "continue": None})
-    # Both objects have the same ids.
-    assert container.invoke({"action": "finish", "job": job})["error"]["code"] == "rows_double"
+        event = {"action": "embed_object", "job": job, "part": json.loads(line), "continue": None}
+        assert container.invoke(event).get("done")
+    finished = container.invoke({"action": "finish", "job": job})
+    assert "errorMessage" not in finished, finished
+    assert finished.get("error", {}).get("code") == code
+    assert code or finished["rows"] == {"in": 20, "out": 20, "refused": 0}
 
 
 def test_other_requests_import_what_they_import_in_the_plain_image(
