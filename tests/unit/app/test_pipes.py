@@ -132,7 +132,7 @@ def test_the_sample_events_are_served(stored: list[Any], name: str) -> None:
         max_size=3,
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_records_get_an_answer_that_pipes_read(records: list[dict[str, Any]]) -> None:
     event = [{**record, "eventSource": "aws:kinesis"} for record in records]
     dispatcher = fake_dispatcher({"LOG_LEVEL": "ERROR", "RESULT_SINK": "discard"})

@@ -57,7 +57,7 @@ LINES = [
 
 def test_lines_of_every_kind(runner: Runner, store: Storage) -> None:
     store.put("in/a.jsonl", "\n".join(line for line, _ in LINES).encode())
-    served, errors = outcome(runner, part_bytes=1024)
+    served, errors = outcome(runner, part_bytes=60_000)
     assert errors == [(number, code) for number, (_, code) in enumerate(LINES, 1) if code is not None]
     assert served == ["bom", "crlf", "7", "-7", "spaces", "twice"]
 

@@ -64,7 +64,7 @@ def test_what_is_not_a_jobs_own_is_never_deleted(runner: Runner, store: Storage)
     for key in mine:
         store.put(key, b"mine", bucket="vectors")
     failed = runner.run()["error"]
-    # Whoever reads parts/ would read it too.
+    # Those who read all of parts/ would read it too.
     assert failed["code"] == "rows_double"
     assert "parts/part-1.jsonl" in failed["message"]
     assert set(mine) <= set(store.keys())
