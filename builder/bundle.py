@@ -72,7 +72,13 @@ def check_place(out: Path) -> None:
     if out.is_symlink():
         raise OutputError(f"{out} is a link: name the directory itself with --out")
     if not _is_ours(out):
-        raise OutputError(f"{out} exists and is not a bundle: name another with --out, or remove it")
+        foreign = (
+            sorted(entry.name for entry in out.iterdir() if entry.name not in _ENTRIES)
+            if out.is_dir()
+            else []
+        )
+        why = f"holds {foreign[0]!r} and" if foreign else "exists and"
+        raise OutputError(f"{out} {why} is not a bundle: name another with --out, or remove it")
 
 
 def _is_ours(path: Path, lock: int | None = None) -> bool:

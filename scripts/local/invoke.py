@@ -8,7 +8,6 @@ of numbers on one line.
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -64,9 +63,8 @@ def main(arguments: list[str]) -> int:
         if not is_named() and current_bundle() is None:
             ensure_bundle()
             # A process of its own: the cold start that it logs would contain the build otherwise.
-            os.execv(  # noqa: S606 (this program again)
-                sys.executable, [sys.executable, "-m", "scripts.local.invoke", name]
-            )
+            again = [sys.executable, "-m", "scripts.local.invoke", name]
+            return subprocess.run(again, check=False).returncode
         response = invoke(read_event(name))
     except EventError as error:
         print(f"error[event]: {error}", file=sys.stderr)

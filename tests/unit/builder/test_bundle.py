@@ -36,6 +36,13 @@ def test_staging(tmp_path: Path) -> None:
     assert [path.name for path in out.parent.iterdir()] == ["models"]
 
 
+def test_what_a_directory_holds_beside_a_bundle_is_named(tmp_path: Path) -> None:
+    out = write_bundle(tmp_path / "models")
+    (out / "models.old").mkdir()
+    with pytest.raises(OutputError, match=r"models holds 'models\.old' and is not a bundle"), staged(out):
+        pytest.fail("not reached")
+
+
 def write_bundle(directory: Path, content: str = "{}") -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "manifest.json").write_text(content)
