@@ -134,7 +134,9 @@ class GatewayRequest(BaseHTTPRequestHandler):
 
 def main(arguments: list[str] | None = None) -> int:
     """Serves until it is interrupted; 1 when the port is taken."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.local.serve", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.local.serve", description="Serves the function over HTTP on this machine."
+    )
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: %(default)s)")
     parser.add_argument(
         "--max-body-bytes",
