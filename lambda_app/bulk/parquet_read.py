@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from math import isfinite
 from typing import Any
@@ -31,11 +32,28 @@ def records(stored: s3.StoredObject, columns: Sequence[str], skip: int) -> Itera
     Raises:
         StorageRefusedError: it is not Parquet, is not the one that was planned, or takes too much memory.
     """
+    with _opened(stored) as database:
+        yield from _rows(database, columns, skip)
+
+
+def row_count(stored: s3.StoredObject) -> int:
+    """Returns how many rows an object has, from its end alone.
+
+    Raises:
+        StorageRefusedError: it is not Parquet, or may not be read.
+    """
+    with _opened(stored) as database:
+        found = database.execute("SELECT sum(num_rows) FROM parquet_file_metadata(?)", [URL]).fetchone()
+    return int(found[0])
+
+
+@contextmanager
+def _opened(stored: s3.StoredObject) -> Iterator[Database]:
     files = ObjectFiles(stored)
     with tempfile.TemporaryDirectory() as directory, connect(directory) as database:
         try:
             database.register_filesystem(files)
-            yield from _rows(database, columns, skip)
+            yield database
         except OutOfMemoryError as error:
             raise StorageRefusedError(
                 f"{stored.place} has groups of rows that do not fit into memory: write it with smaller ones, "

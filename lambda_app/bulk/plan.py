@@ -44,17 +44,7 @@ def run(service: Service, event: Mapping[str, Any], invocation: Invocation) -> d
     """
     job = read_job(event)
     check_model(service, job)
-    used: list[s3.StoredObject] = []
-    skipped: list[str] = []
-    below = _below(job.source)
-    outputs = _outputs(job, below)
-    for stored in below:
-        if stored.place.key.endswith("/") or _is_output(stored.place.key, outputs):
-            continue
-        if kind_of(stored.place.key, job.input_format)[0] is None:
-            skipped.append(str(stored.place))
-        else:
-            used.append(stored)
+    used, skipped = objects_of(job)
     if not used:
         raise StorageRefusedError(
             f"there is nothing to embed at {job.source}: objects are .jsonl, .csv, .tsv or .parquet, or have "
@@ -83,6 +73,22 @@ def run(service: Service, event: Mapping[str, Any], invocation: Invocation) -> d
         "bytes": sum(stored.size for stored in used),
         "skipped": {"objects": len(skipped), "first": skipped[:NAMED]},
     }
+
+
+def objects_of(job: Job) -> tuple[list[s3.StoredObject], list[str]]:
+    """Returns the objects that a job reads, and those that have none of its formats."""
+    used: list[s3.StoredObject] = []
+    skipped: list[str] = []
+    below = _below(job.source)
+    outputs = _outputs(job, below)
+    for stored in below:
+        if stored.place.key.endswith("/") or _is_output(stored.place.key, outputs):
+            continue
+        if kind_of(stored.place.key, job.input_format)[0] is None:
+            skipped.append(str(stored.place))
+        else:
+            used.append(stored)
+    return used, skipped
 
 
 def part_of_object(stored: s3.StoredObject, job: Job, number: str) -> Part:

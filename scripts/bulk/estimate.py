@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from lambda_app.bulk import prices, s3
 from lambda_app.bulk.job import Job, read_job
-from lambda_app.bulk.plan import parts_of
+from lambda_app.bulk.plan import objects_of, parts_of
 from lambda_app.bulk.rows import Range, Row, is_divisible, kind_of, read_rows
 from lambda_app.limits import Limits
 from scripts.bulk.progress import duration
@@ -52,11 +53,7 @@ def estimate(
         RequestError: the fields are wrong, or S3 may not be read.
     """
     job = read_job({"action": "plan", **fields})
-    found = [
-        stored
-        for stored in s3.list_objects(job.source)
-        if stored.size and kind_of(stored.place.key, job.input_format)[0] is not None
-    ]
+    found = [stored for stored in objects_of(job)[0] if stored.size]
     size = sum(stored.size for stored in found)
     texts, rows, refused, read = _sample(found, job)
     if not texts:
@@ -95,13 +92,15 @@ def lines(found: Estimate, concurrency: int) -> list[str]:
     ]
 
 
-def _sample(found: Sequence[s3.StoredObject], job: Job) -> tuple[list[str], int, int, int]:
+def _sample(found: Sequence[s3.StoredObject], job: Job) -> tuple[list[str], int, int, float]:
     """Returns texts, rows and how many of them would be refused, and the bytes that they are of.
 
-    An object that cannot be divided is read to its end, since its bytes say nothing of its rows.
+    An object of CSV or gzip is read to its end, since its bytes say nothing of its rows; one of Parquet says
+    how many it has.
     """
     texts: list[str] = []
-    rows = refused = read = 0
+    rows = refused = 0
+    read = 0.0
     step = max(1, len(found) // SAMPLED_OBJECTS)
     for stored in found[::step][:SAMPLED_OBJECTS]:
         kind, packed = kind_of(stored.place.key, job.input_format)
@@ -109,12 +108,19 @@ def _sample(found: Sequence[s3.StoredObject], job: Job) -> tuple[list[str], int,
             continue
         end = min(stored.size, SAMPLED_BYTES) if is_divisible(kind, packed=packed) else stored.size
         where = Range(0, end, aligned=True)
-        for row in read_rows(stored, kind, job, Limits(), packed=packed, where=where, skip=0):
+        found_rows = read_rows(stored, kind, job, Limits(), packed=packed, where=where, skip=0)
+        if kind == "parquet":
+            from lambda_app.bulk.parquet_read import row_count
+
+            found_rows = islice(found_rows, SAMPLED_ROWS)
+            read += stored.size * min(1.0, SAMPLED_ROWS / max(1, row_count(stored)))
+        else:
+            read += end
+        for row in found_rows:
             if isinstance(row, Row):
                 rows += 1
                 refused += row.error is not None
                 texts += [row.text] if row.error is None and len(texts) < SAMPLED_ROWS else []
-        read += end
     return texts, rows, refused, read
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from lambda_app.bulk import database, s3
+from scripts.bulk.estimate import estimate
 from tests.support.bulk_jobs import OUTPUT, Runner, job, jsonl, vector
 from tests.support.bulk_storage import OUT, Storage
 from tests.support.fakes import fake_dispatcher
@@ -146,8 +149,6 @@ except Exception as error:
     ],
 )
 def test_an_image_without_the_extra_says_how_to_build_one(store: Storage, missing: str, said: str) -> None:
-    import json
-
     store.put("in/a.jsonl", jsonl([{"id": "a", "text": "t"}]))
     event = json.dumps(
         {"action": "embed_object", "source": "s3://texts/in/a.jsonl", "output": OUTPUT, "format": "parquet"}
@@ -335,3 +336,25 @@ def test_metadata_of_parquet_goes_to_an_index(runner: Runner, store: Storage, tm
         "share": 1.5,
         "struct": '{"x": 1}',
     }
+
+
+class Functions:
+    """Lambda's client, of a function that counts a token for each text."""
+
+    def invoke(self, **request: Any) -> dict[str, Any]:
+        texts = json.loads(request["Payload"])["texts"]
+        return {"Payload": io.BytesIO(json.dumps({"usage": {"tokens": len(texts)}}).encode())}
+
+
+def test_an_estimate_reads_the_beginning_of_an_object_and_how_many_rows_it_has(
+    runner: Runner, store: Storage, tmp_path: Path, reads: list[tuple[int, int]]
+) -> None:
+    # Several times what DuckDB has ready before it is asked for.
+    text = " || ".join(f"md5('{number}' || range)" for number in range(8))
+    content = parquet(tmp_path, f"SELECT range AS id, {text} AS text FROM range(40960)")
+    store.put("in/a.parquet", content)
+    # What only begins like the source is not of it.
+    store.put("input/b.parquet", content)
+    found = estimate(Functions(), "name", job(), memory_mb=1_769, architecture="x86_64", concurrency=10)
+    assert (found.objects, found.rows, found.tokens, found.parts) == (1, 40_960, 40_960, 1)
+    assert sum(stop - start for start, stop in reads) < len(content) * 2 / 3
