@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from lambda_app.bundle import Bundle, ModelInfo
 from lambda_app.errors import BundleError, InferenceError
-from lambda_app.models.session import open_session
+from lambda_app.models.session import Session, open_session
 
 
 @pytest.fixture
@@ -38,6 +39,26 @@ def test_repacking_waits_for_enough_work_and_changes_no_answer(model: ModelInfo)
     assert session.run(inputs()) == pytest.approx(before, abs=1e-6)
     session.expect(1_000_000)
     assert session._session is repacked
+
+
+def test_threads_wait_for_work_only_behind_the_cold_start_and_only_for_a_moment(model: ModelInfo) -> None:
+    def spinning(session: Session) -> tuple[str, int]:
+        options = session._session.get_session_options()
+        names = ("session.intra_op.allow_spinning", "session.intra_op.spin_duration_us")
+        allowed, duration = (options.get_session_config_entry(name) for name in names)
+        return allowed, int(duration)
+
+    session = open_session(model, threads=2, repack_tokens=0)
+    assert spinning(session)[0] == "0"
+    assert spinning(open_session(model, threads=2, prepack=True))[0] == "1"
+    session.expect(1)
+    allowed, duration = spinning(session)
+    assert allowed == "1"
+    assert duration <= 100
+    session.run(inputs())
+    before = time.process_time()
+    time.sleep(0.1)
+    assert time.process_time() - before < 0.02
 
 
 @pytest.mark.parametrize(("prepack", "tokens"), [(None, None), (True, 0)])
