@@ -26,6 +26,7 @@ from builder.parity.evaluation import Evaluation
 from builder.parity.instruction_sets import check_instruction_sets
 from builder.parity.table import HEADING, report_rows, verdict
 from builder.progress import Progress, table
+from builder.quantization.mixed import advice
 from builder.quantization.schemes import check_machine
 from lambda_app.cpu import cpu_features
 
@@ -112,6 +113,8 @@ def _gate(
         message = f"the {model.task} model {model.id} ({model.quantization.scheme}): " + "; ".join(
             report["failures"]
         )
+        if config.quantization == "mixed":
+            message += f"; {advice(config.mixed, model.task)}"
         if config.parity == "fail":
             rows = [HEADING, *report_rows(model.task, report)]
             raise ParityError(message, table=f"{table(rows)}\n{verdict(model.task, report)}")

@@ -187,6 +187,7 @@ def _mixed(table: Table) -> Mixed:
     tasks = {task: section.table(task) for task in ("embedding", "reranker")}
     return Mixed(
         section.fraction("min_fidelity", Mixed().min_fidelity),
+        section.fraction("min_top10_overlap", Mixed().min_top10_overlap),
         {
             task: {name: assigned.choice(name, ("int8", "int8-block", "fp32")) for name in assigned.names()}
             for task, assigned in tasks.items()

@@ -35,7 +35,7 @@ def cut(graph: GraphProto, sizes: Mapping[str, int], budget: int) -> list[Piece]
 
     A single one may be larger. Nodes that none of these tensors needs are in no piece.
     """
-    nodes = _in_order(graph, sizes)
+    nodes = in_order(graph.node, sizes)
     makers = {name: place for place, node in enumerate(nodes) for name in node.output if name}
     constants = {tensor.name for tensor in graph.initializer}
     reads = {
@@ -121,19 +121,19 @@ def _described(name: str, value: NDArray[Any]) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), sizes)
 
 
-def _in_order(graph: GraphProto, names: Iterable[str]) -> list[NodeProto]:
-    """The nodes that make some tensors, each as late as those that read it allow."""
-    makers = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
+def in_order(nodes: Sequence[NodeProto], names: Iterable[str]) -> list[NodeProto]:
+    """Returns the nodes that make some tensors, each as late as those that read it allow."""
+    makers = {name: place for place, node in enumerate(nodes) for name in node.output if name}
     done: dict[int, None] = {}
     stack = [makers[name] for name in names][::-1]
     while stack:
-        needed = {makers[name] for name in _reads(graph.node[stack[-1]]) if name in makers}
+        needed = {makers[name] for name in _reads(nodes[stack[-1]]) if name in makers}
         missing = needed - done.keys()
         if missing:
             stack.extend(sorted(missing, reverse=True))
         else:
             done.setdefault(stack.pop())
-    return [graph.node[place] for place in done]
+    return [nodes[place] for place in done]
 
 
 def _reads(node: NodeProto) -> Iterator[str]:

@@ -2,13 +2,14 @@
 
 Every product starts as ``int8``. On some calibration texts each is made finer alone, and what that brings the
 model's output nearer to FP32, for the weights it slows down, says which are made finer first: as many as it
-takes to keep the fidelity that is asked for. MatMul becomes ``int8-block``; Attention, which is one node with
-its projections, ``fp32``.
+takes to keep the fidelity and the neighbours that are asked for. MatMul becomes ``int8-block``; Attention,
+which is one node with its projections, ``fp32``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import bisect
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +19,12 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
+from builder.config.schema import Mixed
 from builder.errors import ConfigError
 from builder.graph.export import save_model
+from builder.graph.pieces import in_order
 from builder.graph.products import Product, find_products
+from builder.parity.fidelity import compare_vectors
 from builder.quantization.activation_scale import ActivationScale
 from builder.quantization.blocks import replace_with_blocks
 from builder.quantization.calibration import Batch
@@ -29,9 +33,27 @@ from builder.quantization.int8 import quantize_int8
 INT8, BLOCK, FP32 = "int8", "int8-block", "fp32"
 FINER = {"MatMul": BLOCK, "Attention": FP32}
 # Texts that decide which product comes first; whether the fidelity is met is measured on all of them.
-_SEARCH_BATCHES = 6
+_SEARCH_BATCHES = 3
 
 Assignment = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """How near answers are to FP32's, see :func:`fidelity`; ``overlap`` is None for a cross-encoder."""
+
+    cosine: float
+    overlap: float | None = None
+
+    def meets(self, asked: Fidelity) -> bool:
+        """Returns whether it is at least what was asked for."""
+        near = self.overlap is None or asked.overlap is None or self.overlap >= asked.overlap
+        return near and self.cosine >= asked.cosine
+
+    def __str__(self) -> str:
+        """Returns it as the build prints it."""
+        overlap = "" if self.overlap is None else f" and top-10 overlap {self.overlap:.4g}"
+        return f"fidelity {self.cosine:.6g}{overlap}"
 
 
 @dataclass(slots=True)
@@ -39,16 +61,16 @@ class MixedQuantizer:
     """Quantizes one model with a scheme for each product.
 
     ``replay`` is an assignment that was found before (products it leaves out are ``int8``). Without one, an
-    assignment is searched for that keeps ``min_fidelity`` (see :func:`fidelity`) on the calibration texts.
-    ``assignment`` is the result, ``reached`` its fidelity.
+    assignment is searched for that reaches what is ``asked`` for on the calibration texts. ``assignment`` is
+    the result, ``reached`` its fidelity.
     """
 
-    min_fidelity: float
+    asked: Fidelity
     bits: int
     replay: Mapping[str, str] | None = None
     note: Callable[[str], None] = lambda _text: None
     assignment: Assignment = field(default_factory=dict)
-    reached: float = 0.0
+    reached: Fidelity = Fidelity(0)
 
     def __call__(self, source: Path, target: Path, batches: Sequence[Batch]) -> dict[str, ActivationScale]:
         """Reads the fused FP32 graph from one file and writes the quantized one to another.
@@ -83,36 +105,34 @@ class MixedQuantizer:
         self, source: Path, graphs: _Graphs, products: Sequence[Product], batches: Sequence[Batch]
     ) -> set[str]:
         few = batches[:: max(1, len(batches) // _SEARCH_BATCHES)]
-        exact, all_exact = _outputs(source, few), _outputs(source, batches)
+        exact = {id(on): _outputs(source, on) for on in (few, batches)}
 
-        def measured(names: set[str], on: Sequence[Batch], expected: NDArray[np.float32]) -> float:
+        def measured(names: Collection[str], on: Sequence[Batch] = batches) -> Fidelity:
             path = source.with_name("trial.onnx")
-            graphs.write(names, path)
-            return fidelity(expected, _outputs(path, on))
+            graphs.write(set(names), path)
+            return fidelity(exact[id(on)], _outputs(path, on))
 
-        before = measured(set(), few, exact)
+        def met(names: Collection[str]) -> bool:
+            self.reached = measured(names)
+            return self.reached.meets(self.asked)
+
+        before = measured((), few)
         gains = {
-            product.name: (measured({product.name}, few, exact) - before) / product.size
+            product.name: (measured({product.name}, few).cosine - before.cosine) / product.size
             for product in products
         }
-        chosen: set[str] = set()
-        self.reached = measured(chosen, batches, all_exact)
-        for name in sorted(gains, key=lambda name: -gains[name]):
-            if self.reached >= self.min_fidelity:
-                break
-            chosen.add(name)
-            self.reached = measured(chosen, batches, all_exact)
+        order = sorted(gains, key=lambda name: -gains[name])
+        count = bisect.bisect_left(range(len(order)), True, key=lambda count: met(order[:count]))
+        chosen = set(order[:count])
         # What came first may not be needed beside what came later; the largest would gain the most speed.
         for product in sorted(products, key=lambda product: -product.size):
-            if product.name in chosen and self.reached > self.min_fidelity:
-                without = measured(chosen - {product.name}, batches, all_exact)
-                if without >= self.min_fidelity:
-                    chosen.remove(product.name)
-                    self.reached = without
-        met = "" if self.reached >= self.min_fidelity else f", less than the {self.min_fidelity:g} asked for"
+            if count < len(order) and product.name in chosen and met(chosen - {product.name}):
+                chosen.remove(product.name)
+        enough = met(chosen)
         self.note(
             f"mixed: {len(chosen)} of {len(products)} products finer than int8, "
-            f"fidelity {self.reached:.5f} on the calibration texts{met}"
+            f"{self.reached} on the calibration texts"
+            + ("" if enough else f", less than the {self.asked} asked for")
         )
         return chosen
 
@@ -125,17 +145,25 @@ def replay(task: str, assignment: Mapping[str, str]) -> str:
     )
 
 
-def fidelity(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+def advice(mixed: Mixed, task: str) -> str:
+    """Returns what to change in the config when a model misses the gate's thresholds."""
+    if task in mixed.assignments:
+        return f"leave [mixed.{task}] out, so that products are chosen anew"
+    higher = 1 - (1 - mixed.min_fidelity) / 2
+    return f"raise min_fidelity in [mixed], from {mixed.min_fidelity:g} to {higher:.6g} for instance"
+
+
+def fidelity(expected: NDArray[np.float32], found: NDArray[np.float32]) -> Fidelity:
     """Returns how near answers are to FP32's.
 
-    For an embedder it is the mean cosine of each text's two vectors, for a cross-encoder the correlation of
-    its logits.
+    For an embedder that is the mean centred cosine of each text's two vectors and the share of its ten
+    nearest texts that are the same, for a cross-encoder the correlation of its logits.
     """
     if expected.ndim == 2 and expected.shape[1] > 1:
-        lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
-        return float(((expected * found).sum(axis=1) / np.maximum(lengths, 1e-12)).mean())
+        figures = compare_vectors(expected, found)
+        return Fidelity(figures["mean_centred_cosine"], figures["top10_overlap"])
     one, other = (value.reshape(-1) - value.mean() for value in (expected, found))
-    return float(one @ other / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-12))
+    return Fidelity(float(one @ other / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-12)))
 
 
 class _Graphs:
@@ -146,12 +174,21 @@ class _Graphs:
         self._nodes = {node.name: node for node in self._finer.graph.node if node.name in names}
 
     def write(self, chosen: set[str], target: Path) -> None:
-        """The coarse graph with the products named in ``chosen`` taken from the fine one."""
+        """The coarse graph with the products named in ``chosen`` taken from the fine one.
+
+        What reads such a product comes from there, too: in the coarse graph a product may have its bias.
+        """
         mixed = ModelProto()
         mixed.CopyFrom(self._coarse)
-        replaced = {node.output[0]: node for name, node in self._nodes.items() if name in chosen}
-        nodes = [replaced.get(node.output[0], node) for node in mixed.graph.node]
-        nodes = _needed(nodes, [output.name for output in mixed.graph.output])
+        outputs = {node.output[0] for name, node in self._nodes.items() if name in chosen}
+        finer = [
+            node
+            for node in self._finer.graph.node
+            if outputs.intersection(node.output) or outputs.intersection(node.input)
+        ]
+        replaced = {name for node in finer for name in node.output}
+        rest = [node for node in mixed.graph.node if not replaced.intersection(node.output)]
+        nodes = in_order([*rest, *finer], [output.name for output in mixed.graph.output])
         copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
         del mixed.graph.node[:]
         mixed.graph.node.extend(copies)
@@ -164,16 +201,6 @@ class _Graphs:
             if not any(entry.domain == other.domain for other in mixed.opset_import):
                 mixed.opset_import.append(entry)
         save_model(mixed, target)
-
-
-def _needed(nodes: Sequence[NodeProto], outputs: Sequence[str]) -> list[NodeProto]:
-    """Without those of which nothing is read."""
-    wanted, kept = set(outputs), []
-    for node in reversed(nodes):
-        if wanted.intersection(node.output):
-            kept.append(node)
-            wanted.update(node.input)
-    return kept[::-1]
 
 
 def _outputs(graph: Path, batches: Sequence[Batch]) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from builder.quantization.calibration import Batch
 from builder.quantization.embedding_table import quantize_embedding_rows
 from builder.quantization.half import store_half
 from builder.quantization.int8 import quantize_int8
-from builder.quantization.mixed import MixedQuantizer
+from builder.quantization.mixed import Fidelity, MixedQuantizer
 from lambda_app.bundle import Quantization
 
 # Seven bits on x86-64, for two neighbouring weights together: the products of 8-bit activations and them fit
@@ -61,7 +61,8 @@ def describe(scheme: str, arch: Arch) -> Quantization:
 
 def mixed_quantizer(mixed: Mixed, task: str, arch: Arch, note: Callable[[str], None]) -> MixedQuantizer:
     """Returns the quantizer of a model in the scheme ``mixed``."""
-    return MixedQuantizer(mixed.min_fidelity, _INT8_BITS[arch], mixed.assignments.get(task), note)
+    asked = Fidelity(mixed.min_fidelity, mixed.min_top10_overlap)
+    return MixedQuantizer(asked, _INT8_BITS[arch], mixed.assignments.get(task), note)
 
 
 def _int8(source: Path, target: Path, arch: Arch, batches: Sequence[Batch]) -> Scales:

@@ -12,12 +12,12 @@ import pytest
 
 from builder import pipeline
 from builder.config.load import load_config
-from builder.config.schema import BuildConfig, Overrides
+from builder.config.schema import BuildConfig, Mixed, Overrides
 from builder.errors import ConfigError
 from builder.inputs import gather_inputs
 from builder.model import BuiltModel
 from builder.progress import Progress
-from builder.quantization.mixed import fidelity, replay
+from builder.quantization.mixed import Fidelity, advice, fidelity, replay
 from builder.summary import summary
 from lambda_app.bundle import Bundle
 from tests.support.tiny_models import config_text
@@ -26,11 +26,12 @@ from tests.support.tiny_sources import TinySources
 PRODUCTS = 8  # two layers of four
 
 
-def build(directory: Path, source: Path, extra: str) -> tuple[BuiltModel, str]:
+def build(directory: Path, source: Path, extra: str, *, strict: bool = False) -> tuple[BuiltModel, str]:
     """The built model, and what was said meanwhile."""
     directory.mkdir()
     said = io.StringIO()
-    config = read(directory, config_text(embedding=str(source), quantization="mixed", parity="warn") + extra)
+    text = config_text(embedding=str(source), quantization="mixed", parity="warn", strict=strict)
+    config = read(directory, text + extra)
     inputs = gather_inputs(config, directory / "cache", Progress(io.StringIO()))
     (built,) = pipeline.build(config, inputs, directory / "models", Progress(said))
     return built, said.getvalue()
@@ -53,7 +54,7 @@ def searched(tiny_sources: TinySources, tmp_path_factory: pytest.TempPathFactory
     return build(
         tmp_path_factory.mktemp("mixed") / "searched",
         tiny_sources.embedder,
-        "[mixed]\nmin_fidelity = 0.99997\n",
+        "[mixed]\nmin_fidelity = 0.9998\nmin_top10_overlap = 0.0\n",
     )
 
 
@@ -70,11 +71,15 @@ def test_as_many_products_are_finer_as_it_takes(
     assert sum(found.values()) == PRODUCTS
     assert 0 < found["int8"] < PRODUCTS
     assert f"mixed: {PRODUCTS - found['int8']} of {PRODUCTS} products finer" in said
-    coarse, _ = build(tmp_path / "coarse", tiny_sources.embedder, "[mixed]\nmin_fidelity = 0.5\n")
+    least = "[mixed]\nmin_fidelity = 0.5\nmin_top10_overlap = 0.0\n"
+    coarse, _ = build(tmp_path / "coarse", tiny_sources.embedder, least)
     assert counts(coarse.assignment)["int8"] == PRODUCTS
     fine, said = build(tmp_path / "fine", tiny_sources.embedder, "[mixed]\nmin_fidelity = 1.0\n")
     assert counts(fine.assignment) == {"int8": 0, "int8-block": 6, "fp32": 2}
-    assert "less than the 1 asked for" in said
+    nodes = operators(tmp_path / "fine" / "models")
+    assert (nodes.count("MatMulNBits"), nodes.count("Attention")) == (6, 2)
+    assert not {"MatMulIntegerToFloat", "QAttention", "QuantizeLinear"}.intersection(nodes)
+    assert "less than the fidelity 1 and top-10 overlap 0.965 asked for" in said
     cosines = [one.info.parity["mean_cosine"] for one in (coarse, built, fine)]
     assert cosines == sorted(cosines)
     assert cosines[0] < cosines[1]
@@ -135,11 +140,36 @@ def test_config_errors_name_the_key(tmp_path: Path) -> None:
 
 def test_fidelity_of_vectors_and_of_logits() -> None:
     vectors = np.eye(3, dtype=np.float32)
-    assert fidelity(vectors, vectors * 2) == pytest.approx(1)
-    assert fidelity(vectors, vectors[::-1]) == pytest.approx(1 / 3)
+    assert fidelity(vectors, vectors).cosine == pytest.approx(1)
+    # Without what all three have in common, the first and the last point away from each other: -1/2, 1, -1/2.
+    assert fidelity(vectors, vectors[::-1]).cosine == pytest.approx(0)
     logits = np.array([[1.0], [2.0], [4.0]], np.float32)
-    assert fidelity(logits, logits * 3 + 1) == pytest.approx(1)
-    assert fidelity(logits, -logits) == pytest.approx(-1)
+    assert fidelity(logits, logits * 3 + 1).cosine == pytest.approx(1)
+    assert fidelity(logits, -logits).cosine == pytest.approx(-1)
+
+
+def test_neighbours_count_where_a_cosine_hides_that_they_changed() -> None:
+    random = np.random.default_rng(1)
+    vectors = random.normal(size=(60, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    moved = vectors + random.normal(size=vectors.shape).astype(np.float32) * 0.03
+    found = fidelity(vectors, moved / np.linalg.norm(moved, axis=1, keepdims=True))
+    assert found.overlap is not None
+    assert found.meets(Fidelity(found.cosine, found.overlap))
+    assert found.cosine > 0.99
+    assert not found.meets(Fidelity(0.99, 0.99))
+    assert not found.meets(Fidelity(0.99999, 0.5))
+    # A cross-encoder has none.
+    assert Fidelity(0.999).meets(Fidelity(0.999, 0.99))
+
+
+def test_a_model_that_misses_the_gate_is_told_what_to_raise(
+    tiny_sources: TinySources, tmp_path: Path
+) -> None:
+    found = advice(Mixed(0.9992), "embedding")
+    assert found == "raise min_fidelity in [mixed], from 0.9992 to 0.9996 for instance"
+    _, said = build(tmp_path / "all-int8", tiny_sources.embedder, "[mixed.embedding]\n", strict=True)
+    assert re.search(r"parity_failed.*mean_cosine.*; leave \[mixed.embedding\] out", said)
 
 
 def test_a_cross_encoder_keeps_its_logits(tiny_sources: TinySources, tmp_path: Path) -> None:
