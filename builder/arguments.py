@@ -63,6 +63,13 @@ def parser() -> argparse.ArgumentParser:
         help="of the machine that will run the function (default: this one)",
     )
     add(
+        "--replay",
+        type=Path,
+        metavar="DIR",
+        help="choose what the bundle there recorded in its manifest.json, instead of measuring anew: how "
+        "activations are scaled, and which products are finer in `mixed`",
+    )
+    add(
         "--compare",
         metavar="SCHEMES",
         help="build these schemes (int8,int4,none: separated by commas), measure them side by side, write "

@@ -108,7 +108,7 @@ def _compare(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def _schemes(options: argparse.Namespace) -> list[str]:
     """Returns the schemes of ``--compare``, and refuses flags that do not go with it."""
-    for name in ("verify", "list", "quantization", "parity", "arch"):
+    for name in ("verify", "list", "quantization", "parity", "arch", "replay"):
         if getattr(options, name):
             raise ConfigError(
                 f"--{name} does not go with --compare, which builds the schemes that it names for this "
@@ -167,7 +167,14 @@ def _listing(config: BuildConfig, path: Path) -> str:
 
 
 def _overrides(options: argparse.Namespace) -> Overrides:
-    return Overrides(options.embedding, options.reranker, options.quantization, options.parity, options.arch)
+    return Overrides(
+        options.embedding,
+        options.reranker,
+        options.quantization,
+        options.parity,
+        options.arch,
+        options.replay,
+    )
 
 
 def _fail(error: BuildError, debug: bool) -> int:

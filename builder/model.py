@@ -18,6 +18,7 @@ from builder.inputs import ModelInput
 from builder.layout import write_model
 from builder.memory import release_memory
 from builder.progress import Progress
+from builder.quantization.activation_scale import read_scales
 from builder.quantization.calibration import Batch, calibration_batches
 from builder.quantization.pipeline import quantize_model
 from builder.quantization.schemes import describe, mixed_quantizer
@@ -78,6 +79,7 @@ def build_model(
             vocabulary=architecture.vocabulary,
             work=work,
             mixed=mixed,
+            recorded=read_scales(config.activations.get(task, {})),
         )
         names = tuple(value.name for value in graph.graph.input)
         dimensions = _dimensions(graph) if task == "embedding" else 1

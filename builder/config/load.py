@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from builder.config.precedence import Precedence
+from builder.config.replay import replay_choices
 from builder.config.schema import (
     BI_ENCODER,
     NO_MODEL,
@@ -57,9 +58,10 @@ def load_config(path: Path, overrides: Overrides, environ: Mapping[str, str]) ->
     arch = _MACHINES.get(overrides.arch or platform.machine().lower())
     if arch is None:
         raise ConfigError(f"no such architecture: {overrides.arch or platform.machine()} (x86_64 or arm64)")
-    return BuildConfig(
+    config = BuildConfig(
         embedding, reranker, rerank_kind, quantization, arch, mode, thresholds, emulation, mixed
     )
+    return config if overrides.replay is None else replay_choices(config, overrides.replay)
 
 
 def _embedding(table: Table, given: Precedence, base: Path) -> EmbeddingConfig | None:

@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from builder.config.source_spec import Source, describe_source
 from builder.quantization.thresholds import THRESHOLDS, Thresholds
@@ -71,7 +72,10 @@ class Mixed:
 
 @dataclass(frozen=True, slots=True)
 class BuildConfig:
-    """One build; ``rerank_kind`` is None where nothing ranks."""
+    """One build; ``rerank_kind`` is None where nothing ranks.
+
+    ``activations`` are the scales that an earlier build recorded, by task and tensor.
+    """
 
     embedding: EmbeddingConfig | None
     reranker: RerankerConfig | None
@@ -82,6 +86,7 @@ class BuildConfig:
     thresholds: Thresholds
     emulation: EmulationMode = "auto"
     mixed: Mixed = Mixed()
+    activations: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     def digest(self) -> str:
         """Returns the sha256 of what determines the bundle.
@@ -104,3 +109,4 @@ class Overrides:
     quantization: str | None = None
     parity: str | None = None
     arch: str | None = None
+    replay: Path | None = None

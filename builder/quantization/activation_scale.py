@@ -6,12 +6,14 @@ Neither looks at other rows of the batch, so that a text has the same vector wha
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from builder.errors import ConfigError
 from builder.quantization.calibration import sample
 
 MAX_CODE = 255
@@ -31,7 +33,7 @@ class ActivationScale:
 
     With ``per_token``, ``step`` is a share of each row's largest value (of its magnitude, unless
     ``one_sided``), and a row counts as at least ``floor``. ``low`` and ``high`` are the extremes of the
-    calibration texts.
+    calibration texts, beyond which there are codes for ``margin`` more.
     """
 
     per_token: bool
@@ -41,6 +43,7 @@ class ActivationScale:
     one_sided: bool
     low: float
     high: float
+    margin: float = MARGIN
 
     def row_scales(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns what the steps of (tokens, channels) rows are multiplied with, (tokens, 1)."""
@@ -67,7 +70,32 @@ class ActivationScale:
         known = {"scale": "token" if self.per_token else "static", "step": self.step, "zero": self.zero}
         if self.per_token:
             known |= {"floor": self.floor, "one_sided": self.one_sided}
-        return {**known, "low": self.low, "high": self.high}
+        return {**known, "low": self.low, "high": self.high, "margin": self.margin}
+
+
+def read_scales(records: Mapping[str, Any]) -> dict[str, ActivationScale]:
+    """Reads what :meth:`ActivationScale.record` returned for each tensor.
+
+    Raises:
+        ConfigError: a field is missing, or not what it should be.
+    """
+    try:
+        return {name: _read(record) for name, record in records.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"the manifest's scales of activations cannot be read: {error!r}") from error
+
+
+def _read(record: Mapping[str, Any]) -> ActivationScale:
+    per_token = {"token": True, "static": False}[record["scale"]]
+    numbers = [record["step"], record["floor"] if per_token else 0.0]
+    numbers += [record[name] for name in ("low", "high", "margin")]
+    step, floor, low, high, margin = map(float, numbers)
+    zero, one_sided = record["zero"], record["one_sided"] if per_token else False
+    if not (step > 0 and floor >= 0 and all(map(math.isfinite, (step, floor, low, high, margin)))):
+        raise ValueError(f"step {step}, floor {floor}")
+    if zero not in range(MAX_CODE + 1) or one_sided not in (True, False):
+        raise ValueError(f"zero {zero!r}, one_sided {one_sided!r}")
+    return ActivationScale(per_token, step, int(zero), floor, bool(one_sided), low, high, margin)
 
 
 def choose_scale(rows: NDArray[np.float32], *, per_token: bool | None = None) -> ActivationScale:

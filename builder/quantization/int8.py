@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto
 
+from builder.errors import ConfigError
 from builder.graph.export import save_model
 from builder.graph.products import Product, Weights, by_input, find_products, value_source
 from builder.graph.residual_bias import move_biases
@@ -23,7 +24,7 @@ from builder.quantization.activation_scale import ActivationScale, choose_scale
 from builder.quantization.calibration import Activation, Batch, activations, sample
 from builder.quantization.integer_nodes import Rounded, write_products
 from builder.quantization.rounding import ChannelLimits, CompensatedRounding, round_to_nearest
-from builder.quantization.smoothing import find_factors
+from builder.quantization.smoothing import find_factors, insert_mul, move_into_values, smooth_name
 
 # The share of the error of the products behind it that a Mul has to take: this for each channel of its input
 # relative to the narrowest, where it takes longest; moving factors into V is free.
@@ -42,12 +43,16 @@ class Recipe:
     """What is done to products; everything, but for a table that shows what each part brings.
 
     ``smooth`` moves outliers into weights, ``compensate`` rounds weights for the products' sake,
-    ``per_token`` decides how activations are scaled (None: by what the calibration texts show of each).
+    ``per_token`` decides how activations are scaled (None: by what the calibration texts show of each),
+    ``move_biases`` takes biases of the residual stream off it, ``limits`` are those of weights (None: by
+    their bits).
     """
 
     smooth: bool = True
     compensate: bool = True
     per_token: bool | None = None
+    move_biases: bool = True
+    limits: ChannelLimits | None = None
 
 
 @dataclass(slots=True)
@@ -66,17 +71,22 @@ def quantize_int8(
     bits: int,
     keep_coarse: bool = False,
     recipe: Recipe = Recipe(),
+    recorded: Mapping[str, ActivationScale] | None = None,
 ) -> Int8Result:
     """Reads the fused FP32 graph from one file and writes the quantized one to another.
 
-    Small products that err most stay in FP32, if not ``keep_coarse``.
+    Small products that err most stay in FP32, if not ``keep_coarse``. ``recorded`` has scales that an
+    earlier build chose, by tensor; others are chosen here.
+
+    Raises:
+        ConfigError: ``recorded`` has a tensor that the graph does not have, or that cannot be scaled so.
     """
     model = onnx.load(str(source))
-    if move_biases(model):
+    if recipe.move_biases and move_biases(model):
         source = source.with_name("moved.onnx")
         save_model(model, source)
         model = onnx.load(str(source))
-    work = _Quantizer(model, WEIGHT_LIMITS[bits], recipe)
+    work = _Quantizer(model, recipe.limits or WEIGHT_LIMITS[bits], recipe, recorded or {})
     work.run(source, batches)
     smoothed = source.with_name("smoothed.onnx")
     if keep_coarse:
@@ -94,8 +104,14 @@ def quantize_int8(
 class _Quantizer:
     """Smooths a graph's products, and finds their integers, which it does not write."""
 
-    def __init__(self, model: ModelProto, limits: ChannelLimits, recipe: Recipe) -> None:
-        self._model, self._limits, self._recipe = model, limits, recipe
+    def __init__(
+        self,
+        model: ModelProto,
+        limits: ChannelLimits,
+        recipe: Recipe,
+        recorded: Mapping[str, ActivationScale],
+    ) -> None:
+        self._model, self._limits, self._recipe, self._recorded = model, limits, recipe, recorded
         self._weights = Weights(model)
         self._errors: dict[str, float] = {}
         self.products: list[Product] = []
@@ -109,6 +125,9 @@ class _Quantizer:
         for name, activation in activations(source, widths, batches):
             if activation.by_token:
                 self._group(name, groups[name], activation, widths[name] / narrowest)
+        for name in self._recorded:
+            if name not in self.scales:
+                raise ConfigError(f"the manifest has a scale for {name!r}, and the model no such product")
         order = {node.name: place for place, node in enumerate(self._model.graph.node)}
         self.products.sort(key=lambda product: order[product.name])
 
@@ -116,8 +135,12 @@ class _Quantizer:
         factors = self._smoothed(name, group, activation, width)
         rows = activation.rows
         rows /= factors
-        scale = self._scale(rows, group)
         tensor = next(node.input[0] for node in self._model.graph.node if node.name == group[0].name)
+        scale = self._recorded.get(tensor) or self._scale(rows, group)
+        if scale.per_token and _fused(group):
+            raise ConfigError(
+                f"the manifest scales {tensor!r} by token, and its product is a fused attention"
+            )
         self.scales[tensor] = scale
         quantized = scale(rows)
         rounding = CompensatedRounding(quantized) if self._recipe.compensate else None
@@ -137,9 +160,7 @@ class _Quantizer:
             self.products.append(replace(product, input=tensor))
 
     def _scale(self, rows: NDArray[np.float32], group: list[Product]) -> ActivationScale:
-        # The fused attention takes one step for all of its input.
-        fused = any(product.operator == "Attention" for product in group)
-        return choose_scale(rows, per_token=False if fused else self._recipe.per_token)
+        return choose_scale(rows, per_token=False if _fused(group) else self._recipe.per_token)
 
     def _smoothed(
         self, name: str, group: list[Product], activation: Activation, width: float
@@ -149,17 +170,22 @@ class _Quantizer:
         ones = np.ones(len(weight), np.float32)
         if not self._recipe.smooth:
             return ones
+        recorded = [one in self._recorded for one in (name, smooth_name(name))]
         factors = find_factors(activation, weight, self._limits.largest)
         values = value_source(self._model, group)
-        some = activation.sample()
-        plain = self._error(some, weight, group, ones)
-        smooth = self._error(some, weight, group, factors)
-        if smooth > plain * (1 if values is not None else 1 - _worth(width)):
+        if values is None and any(recorded):
+            worth = recorded[1]
+        else:
+            some = activation.sample()
+            plain = self._error(some, weight, group, ones)
+            smooth = self._error(some, weight, group, factors)
+            worth = smooth <= plain * (1 if values is not None else 1 - _worth(width))
+        if not worth:
             return ones
         if values is not None:
-            _move_into_values(self._weights, values, factors, self.rounded)
+            move_into_values(self._weights, values, factors, self.rounded)
         else:
-            _insert_mul(self._model, name, group, factors)
+            insert_mul(self._model, name, group, factors)
         return factors
 
     def _error(
@@ -187,35 +213,10 @@ class _Quantizer:
         return chosen
 
 
+def _fused(group: list[Product]) -> bool:
+    """Whether a product is the fused attention, which takes one step for all of its input."""
+    return any(product.operator == "Attention" for product in group)
+
+
 def _worth(width: float) -> float:
     return min(0.9, _WORTH_A_MUL + _WORTH_A_CHANNEL * width)
-
-
-def _move_into_values(
-    weights: Weights, node: NodeProto, factors: NDArray[np.float32], rounded: Mapping[str, Rounded]
-) -> None:
-    """Divides V's columns of an Attention, and their steps where the weights are integers already."""
-    count = len(factors)
-    for name in (node.input[1], node.input[2]):
-        value = weights[name].copy()
-        value[..., -count:] /= factors
-        weights[name] = value
-    done = rounded.get(node.input[1])
-    if done is not None:
-        done.scales[-count:] /= factors
-
-
-def _insert_mul(model: ModelProto, tensor: str, group: list[Product], factors: NDArray[np.float32]) -> None:
-    """Divides the input of a group's products, and of nothing else."""
-    names = {product.name for product in group}
-    smooth = f"{tensor}_smooth"
-    model.graph.initializer.append(
-        numpy_helper.from_array((1 / factors).astype(np.float32), f"{smooth}_factors")
-    )
-    position = next(index for index, node in enumerate(model.graph.node) if node.name in names)
-    for node in model.graph.node:
-        if node.name in names:
-            node.input[0] = smooth
-    model.graph.node.insert(
-        position, helper.make_node("Mul", [tensor, f"{smooth}_factors"], [smooth], smooth)
-    )

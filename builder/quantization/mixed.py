@@ -72,7 +72,13 @@ class MixedQuantizer:
     assignment: Assignment = field(default_factory=dict)
     reached: Fidelity = Fidelity(0)
 
-    def __call__(self, source: Path, target: Path, batches: Sequence[Batch]) -> dict[str, ActivationScale]:
+    def __call__(
+        self,
+        source: Path,
+        target: Path,
+        batches: Sequence[Batch],
+        recorded: Mapping[str, ActivationScale] | None = None,
+    ) -> dict[str, ActivationScale]:
         """Reads the fused FP32 graph from one file and writes the quantized one to another.
 
         Raises:
@@ -81,7 +87,7 @@ class MixedQuantizer:
         """
         coarse = source.with_name("coarse.onnx")
         # No product is left in FP32 for its error alone: what stays fine is decided here.
-        result = quantize_int8(source, coarse, batches, bits=self.bits, keep_coarse=True)
+        result = quantize_int8(source, coarse, batches, bits=self.bits, keep_coarse=True, recorded=recorded)
         smoothed = result.smoothed
         products = find_products(onnx.load(str(smoothed), load_external_data=False))
         finer = source.with_name("finer.onnx")

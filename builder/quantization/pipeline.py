@@ -7,7 +7,7 @@ onnxruntime's; what happens to weights is the scheme's (:mod:`builder.quantizati
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,11 +40,13 @@ def quantize_model(
     vocabulary: int,
     work: Path,
     mixed: MixedQuantizer | None = None,
+    recorded: Mapping[str, ActivationScale] | None = None,
 ) -> tuple[ModelProto, dict[str, ActivationScale]]:
     """Fuses, quantizes and optimises a graph in a file for CPU; its inputs and outputs stay as they are.
 
-    Returns it and the scales of its activations, by tensor. ``mixed`` does it in the scheme of that name.
-    Steps pass files on, so that the FP32 weights are in memory once.
+    Returns it and the scales of its activations, by tensor; ``recorded`` has those of an earlier build.
+    ``mixed`` does it in the scheme of that name. Steps pass files on, so that the FP32 weights are in memory
+    once.
 
     Raises:
         ExportError: onnxruntime cannot optimise or quantize the graph.
@@ -62,9 +64,9 @@ def quantize_model(
             prepared.with_suffix(".data").unlink(missing_ok=True)
             release_memory()
             if mixed is not None:
-                scales = mixed(fused, quantized, batches)
+                scales = mixed(fused, quantized, batches, recorded)
             else:
-                scales = chosen.quantize(fused, quantized, arch, batches)
+                scales = chosen.quantize(fused, quantized, arch, batches, recorded or {})
             _optimise(quantized, optimised)
             result = onnx.load(str(optimised))
             chosen.finish(result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -32,6 +32,8 @@ _VNNI = ("avx_vnni", "avx512_vnni", "amx_int8")
 
 
 Scales: TypeAlias = "dict[str, ActivationScale]"
+# What an earlier build chose.
+Recorded: TypeAlias = "Mapping[str, ActivationScale]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +43,15 @@ class Scheme:
     Attributes:
         prepare: Changes the exported graph, given its number of word embeddings.
         quantize: Reads the fused graph from one file and writes the quantized one to another; may use what
-            the calibration texts do to it. Returns the scales of activations, by tensor, where it sets any.
+            the calibration texts do to it. Returns the scales of activations, by tensor, where it sets any;
+            takes those that an earlier build chose.
         describe: Returns the manifest's description.
         attention: Whether attention and its projections become one node; otherwise they stay apart.
         finish: Changes the optimised graph.
     """
 
     prepare: Callable[[ModelProto, int], None]
-    quantize: Callable[[Path, Path, Arch, Sequence[Batch]], Scales]
+    quantize: Callable[[Path, Path, Arch, Sequence[Batch], Recorded], Scales]
     describe: Callable[[Arch], Quantization]
     attention: bool = True
     finish: Callable[[ModelProto], None] = lambda _model: None
@@ -65,25 +68,31 @@ def mixed_quantizer(mixed: Mixed, task: str, arch: Arch, note: Callable[[str], N
     return MixedQuantizer(asked, _INT8_BITS[arch], mixed.assignments.get(task), note)
 
 
-def _int8(source: Path, target: Path, arch: Arch, batches: Sequence[Batch]) -> Scales:
-    return quantize_int8(source, target, batches, bits=_INT8_BITS[arch]).scales
+def _int8(source: Path, target: Path, arch: Arch, batches: Sequence[Batch], recorded: Recorded) -> Scales:
+    return quantize_int8(source, target, batches, bits=_INT8_BITS[arch], recorded=recorded).scales
 
 
-def _int8_full(source: Path, target: Path, _arch: Arch, batches: Sequence[Batch]) -> Scales:
-    return quantize_int8(source, target, batches, bits=8).scales
+def _int8_full(
+    source: Path, target: Path, _arch: Arch, batches: Sequence[Batch], recorded: Recorded
+) -> Scales:
+    return quantize_int8(source, target, batches, bits=8, recorded=recorded).scales
 
 
-def _int8_blocks(source: Path, target: Path, _arch: Arch, batches: Sequence[Batch]) -> Scales:
+def _int8_blocks(
+    source: Path, target: Path, _arch: Arch, batches: Sequence[Batch], _recorded: Recorded
+) -> Scales:
     quantize_blocks(source, target, batches, bits=8)
     return {}
 
 
-def _int4_blocks(source: Path, target: Path, _arch: Arch, batches: Sequence[Batch]) -> Scales:
+def _int4_blocks(
+    source: Path, target: Path, _arch: Arch, batches: Sequence[Batch], _recorded: Recorded
+) -> Scales:
     quantize_blocks(source, target, batches, bits=4)
     return {}
 
 
-def _keep(source: Path, target: Path, _arch: Arch, _batches: Sequence[Batch]) -> Scales:
+def _keep(source: Path, target: Path, _arch: Arch, _batches: Sequence[Batch], _recorded: Recorded) -> Scales:
     """Leaves FP32 as it is. The weights' file is named in the graph, so it stays where it is."""
     source.rename(target)
     return {}

@@ -8,10 +8,15 @@ with one exponent; here it is found channel by channel, where the errors of both
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from builder.graph.products import Product, Weights
 from builder.quantization.calibration import Activation
+from builder.quantization.integer_nodes import Rounded
 
 ACTIVATION_STEPS = 255
 _ROUNDS = 120
@@ -95,3 +100,38 @@ class _Error:
         total = of_activations + _WEIGHT_SHARE * of_weights
         gradient: NDArray[np.float64] = (by_activations + _WEIGHT_SHARE * by_weights) / total
         return gradient
+
+
+def smooth_name(tensor: str) -> str:
+    """Returns the name of a tensor behind its Mul."""
+    return f"{tensor}_smooth"
+
+
+def move_into_values(
+    weights: Weights, node: NodeProto, factors: NDArray[np.float32], rounded: Mapping[str, Rounded]
+) -> None:
+    """Divides V's columns of an Attention, and their steps where the weights are integers already."""
+    count = len(factors)
+    for name in (node.input[1], node.input[2]):
+        value = weights[name].copy()
+        value[..., -count:] /= factors
+        weights[name] = value
+    done = rounded.get(node.input[1])
+    if done is not None:
+        done.scales[-count:] /= factors
+
+
+def insert_mul(model: ModelProto, tensor: str, group: list[Product], factors: NDArray[np.float32]) -> None:
+    """Divides the input of a group's products, and of nothing else."""
+    names = {product.name for product in group}
+    smooth = smooth_name(tensor)
+    model.graph.initializer.append(
+        numpy_helper.from_array((1 / factors).astype(np.float32), f"{smooth}_factors")
+    )
+    position = next(index for index, node in enumerate(model.graph.node) if node.name in names)
+    for node in model.graph.node:
+        if node.name in names:
+            node.input[0] = smooth
+    model.graph.node.insert(
+        position, helper.make_node("Mul", [tensor, f"{smooth}_factors"], [smooth], smooth)
+    )

@@ -22,9 +22,9 @@ def write_config(directory: Path, **options: Any) -> Path:
     return path
 
 
-def tiny_config(directory: Path, **options: Any) -> BuildConfig:
+def tiny_config(directory: Path, *, replay: Path | None = None, **options: Any) -> BuildConfig:
     """``config_text`` as it is read."""
-    return load_config(write_config(directory, **options), Overrides(), {})
+    return load_config(write_config(directory, **options), Overrides(replay=replay), {})
 
 
 def build_bundle(directory: Path, *, evaluation: Any = None, **options: Any) -> Path:

@@ -37,7 +37,7 @@ min_cosine = 1
 
 
 def load(
-    tmp_path: Path, text: str = BASE, environ: dict[str, str] | None = None, **flags: str
+    tmp_path: Path, text: str = BASE, environ: dict[str, str] | None = None, **flags: Any
 ) -> BuildConfig:
     path = tmp_path / "models.toml"
     path.write_text(text, encoding="utf-8")
