@@ -19,11 +19,13 @@ from builder.parity import fidelity
 from builder.parity.data import load_rankings, load_texts
 from builder.parity.evaluation import Evaluation
 from builder.parity.published import PublishedCrossEncoder, PublishedEmbedder
+from builder.parity.unusual import unusual_scores, unusual_vectors
 from builder.quantization.thresholds import (
     EmbeddingThresholds,
     RerankerThresholds,
     evaluation_bounds,
     quality_bounds,
+    unusual_bounds,
 )
 from builder.tokenizer.fuzz_corpus import fuzz_texts
 from builder.tokenizer.verify import verify_tokenizer
@@ -54,7 +56,8 @@ def check_embedder(
     expected, found = both.embed(texts, input_types)
     report: Report = fidelity.compare_vectors(expected, found)
     bounds = quality_bounds(thresholds)
-    failures = fidelity.missed(report, bounds)
+    report |= unusual_vectors(both.embed)
+    failures = fidelity.missed(report, bounds | unusual_bounds(thresholds))
     for dimensions in model.matryoshka:
         short = fidelity.compare_vectors(*(_shortened(one, dimensions) for one in (expected, found)))
         report.setdefault("matryoshka", {})[str(dimensions)] = short
@@ -87,7 +90,8 @@ def check_reranker(
         )
 
     report: Report = fidelity.compare_logits(*score(rankings))
-    failures = fidelity.missed(report, quality_bounds(thresholds))
+    report |= unusual_scores(score)
+    failures = fidelity.missed(report, quality_bounds(thresholds) | unusual_bounds(thresholds))
     if evaluation is not None and not evaluation.rankings:
         report["evaluation"] = {**_named(evaluation), "skipped": "the file has no query with a passage"}
     elif evaluation is not None:

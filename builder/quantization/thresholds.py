@@ -23,6 +23,7 @@ class EmbeddingThresholds:
         min_rank_correlation: Spearman's, of the similarities of all pairs of texts.
         max_ndcg10_loss: nDCG@10 lost on the user's own data (``--eval``).
         min_emulated_cosine: Between the bundle's vectors here and on an emulated CPU.
+        min_unusual_cosine: As ``min_cosine``, on texts unlike those that scales were set by.
     """
 
     min_mean_cosine: float
@@ -33,6 +34,7 @@ class EmbeddingThresholds:
     min_rank_correlation: float
     max_ndcg10_loss: float = 0.05
     min_emulated_cosine: float = 0.999
+    min_unusual_cosine: float = 0.988
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class RerankerThresholds:
         min_top3_overlap: The share of the best three documents that stay the same.
         max_ndcg10_loss: nDCG@10 lost on the user's own data (``--eval``).
         max_emulated_score_difference: Between scores here and on an emulated CPU.
+        max_unusual_score_difference: As ``max_score_difference``, on texts unlike those that scales were
+            set by.
     """
 
     max_mean_score_difference: float
@@ -56,6 +60,7 @@ class RerankerThresholds:
     min_top3_overlap: float
     max_ndcg10_loss: float = 0.05
     max_emulated_score_difference: float = 0.01
+    max_unusual_score_difference: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ _FP32 = Thresholds(
         min_centred_cosine=0.9995,
         min_top10_overlap=0.99,
         min_rank_correlation=0.999,
+        min_unusual_cosine=0.9999,
     ),
     RerankerThresholds(
         max_mean_score_difference=0.0005,
@@ -93,6 +99,7 @@ _FP32 = Thresholds(
         min_rank_agreement=0.999,
         min_kendall_tau=0.99,
         min_top3_overlap=0.99,
+        max_unusual_score_difference=0.002,
     ),
 )
 
@@ -105,6 +112,7 @@ THRESHOLDS: Mapping[str, Thresholds] = {
             min_centred_cosine=0.965,  # 0.9801
             min_top10_overlap=0.94,  # 0.956
             min_rank_correlation=0.997,  # 0.9981
+            min_unusual_cosine=0.988,  # 0.9957; 0.9872 with one scale for a batch
         ),
         _INT8_RERANKER,
     ),
@@ -116,6 +124,7 @@ THRESHOLDS: Mapping[str, Thresholds] = {
             min_centred_cosine=0.97,  # 0.9793
             min_top10_overlap=0.945,  # 0.962
             min_rank_correlation=0.998,  # 0.9987
+            min_unusual_cosine=0.988,
         ),
         _INT8_RERANKER,
     ),
@@ -127,6 +136,7 @@ THRESHOLDS: Mapping[str, Thresholds] = {
             min_centred_cosine=0.9955,  # 0.9972
             min_top10_overlap=0.975,  # 0.985
             min_rank_correlation=0.9995,  # 0.9997
+            min_unusual_cosine=0.9955,  # 0.9978
         ),
         RerankerThresholds(
             max_mean_score_difference=0.01,
@@ -134,6 +144,7 @@ THRESHOLDS: Mapping[str, Thresholds] = {
             min_rank_agreement=0.98,
             min_kendall_tau=0.9,
             min_top3_overlap=0.95,
+            max_unusual_score_difference=0.1,
         ),
     ),
     "int4": Thresholds(
@@ -144,6 +155,7 @@ THRESHOLDS: Mapping[str, Thresholds] = {
             min_centred_cosine=0.89,  # 0.9293
             min_top10_overlap=0.9,  # 0.923
             min_rank_correlation=0.991,  # 0.9946
+            min_unusual_cosine=0.94,  # 0.9609
         ),
         RerankerThresholds(
             max_mean_score_difference=0.05,
@@ -151,6 +163,7 @@ THRESHOLDS: Mapping[str, Thresholds] = {
             min_rank_agreement=0.9,
             min_kendall_tau=0.7,
             min_top3_overlap=0.85,
+            max_unusual_score_difference=0.3,
         ),
     ),
     "mixed": Thresholds(
@@ -161,6 +174,7 @@ THRESHOLDS: Mapping[str, Thresholds] = {
             min_centred_cosine=0.99,  # 0.9943
             min_top10_overlap=0.96,  # 0.974
             min_rank_correlation=0.998,  # not less than int8's
+            min_unusual_cosine=0.99,
         ),
         RerankerThresholds(
             max_mean_score_difference=0.02,
@@ -168,6 +182,7 @@ THRESHOLDS: Mapping[str, Thresholds] = {
             min_rank_agreement=0.97,
             min_kendall_tau=0.85,
             min_top3_overlap=0.93,
+            max_unusual_score_difference=0.15,
         ),
     ),
     "fp16-weights": _FP32,
@@ -180,8 +195,13 @@ def quality_bounds(thresholds: EmbeddingThresholds | RerankerThresholds) -> dict
     return {
         name: bound
         for name, bound in asdict(thresholds).items()
-        if name != "max_ndcg10_loss" and "emulated" not in name
+        if name != "max_ndcg10_loss" and "emulated" not in name and "unusual" not in name
     }
+
+
+def unusual_bounds(thresholds: EmbeddingThresholds | RerankerThresholds) -> dict[str, float]:
+    """Returns the thresholds for texts unlike those that scales were set by."""
+    return {name: bound for name, bound in asdict(thresholds).items() if "unusual" in name}
 
 
 def evaluation_bounds(

@@ -159,6 +159,7 @@ def config_text(
             f"min_mean_centred_cosine = {floor}",
             f"min_centred_cosine = {floor}",
             f"min_rank_correlation = {floor}",
+            f"min_unusual_cosine = {floor}",
         ]
         lines += [
             f"min_top10_overlap = {min_share}",
@@ -169,6 +170,7 @@ def config_text(
         lines += [
             f"min_kendall_tau = {floor}",
             f"min_top3_overlap = {floor}",
+            f"max_unusual_score_difference = {max_difference}",
         ]
     return "\n".join(lines) + "\n"
 
