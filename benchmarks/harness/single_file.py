@@ -6,6 +6,7 @@ what differs is how it is opened and run.
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import tempfile
@@ -35,11 +36,13 @@ def write_single_file(source: Path, task: str, directory: Path) -> None:
             str(source), output=work, task=task, library_name="transformers", do_validation=False,
             no_post_process=True, local_files_only=True,
         )  # fmt: skip
+        shape = json.loads((source / "config.json").read_text(encoding="utf-8"))
         options = FusionOptions("bert")
         # Fused, it would keep the word embeddings in FP32: three times the bytes.
         options.enable_embed_layer_norm = False
         fused = optimize_model(
-            str(work / GRAPH), model_type="bert", num_heads=12, hidden_size=768, opt_level=0,
+            str(work / GRAPH), model_type="bert", opt_level=0,
+            num_heads=shape["num_attention_heads"], hidden_size=shape["hidden_size"],
             optimization_options=options,
         )  # fmt: skip
         fused.save_model_to_file(str(work / "fused.onnx"), use_external_data_format=True)
