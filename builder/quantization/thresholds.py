@@ -71,16 +71,18 @@ class Thresholds:
     reranker: RerankerThresholds
 
 
-# Embedding models: about 1.5 times the error (1 minus the figure) of all-MiniLM-L6-v2 on the gate's texts;
-# the comments have its figures (`build_models.py --config models.minilm.toml --quantization SCHEME`).
-# Plain 7-bit rounding (0.9868, 0.919, 0.909, 0.991) fails int8's. Cross-encoders were not measured with real
-# weights; their bounds have been these since the gate was written.
+# The comments have the figures of all-MiniLM-L6-v2 on the gate's texts (`build_models.py --config
+# models.minilm.toml --quantization SCHEME`); bounds allow up to about twice the error (1 minus the figure).
+# The mean centred cosine's refuses a bundle in which one scale is 20% off: 0.9973 at best for int8, 0.9983
+# for int8-block, 0.9899 for int4. int8 without smoothing has 0.9965, plainly rounded 0.9955. Figures of
+# cross-encoders are those of tests/support/trained_cross_encoder.py; with one layer of int8 in another order,
+# the mean difference is 0.030 where it shows least. docs/QUANTIZATION.md has all of them.
 _INT8_RERANKER = RerankerThresholds(
-    max_mean_score_difference=0.03,
-    max_score_difference=0.2,
-    min_rank_agreement=0.95,
-    min_kendall_tau=0.8,
-    min_top3_overlap=0.9,
+    max_mean_score_difference=0.02,  # 0.0090
+    max_score_difference=0.15,  # 0.087
+    min_rank_agreement=0.97,  # 1.0
+    min_kendall_tau=0.9,  # 1.0
+    min_top3_overlap=0.93,  # 1.0
 )
 # Measured: above 0.99999, and 0.9995 for the overlap. What differs is the order in which FP32 sums are added.
 _FP32 = Thresholds(
@@ -106,12 +108,12 @@ _FP32 = Thresholds(
 THRESHOLDS: Mapping[str, Thresholds] = {
     "int8": Thresholds(
         EmbeddingThresholds(
-            min_mean_cosine=0.9955,  # 0.9970
-            min_cosine=0.97,  # 0.9802
-            min_mean_centred_cosine=0.9958,  # 0.9965
-            min_centred_cosine=0.965,  # 0.9801
-            min_top10_overlap=0.94,  # 0.956
-            min_rank_correlation=0.997,  # 0.9981
+            min_mean_cosine=0.9983,  # 0.9991
+            min_cosine=0.985,  # 0.9930
+            min_mean_centred_cosine=0.998,  # 0.9989
+            min_centred_cosine=0.985,  # 0.9930
+            min_top10_overlap=0.96,  # 0.977
+            min_rank_correlation=0.9985,  # 0.9994
             min_unusual_cosine=0.988,  # 0.9957; 0.9872 with one scale for a batch
         ),
         _INT8_RERANKER,
@@ -139,11 +141,11 @@ THRESHOLDS: Mapping[str, Thresholds] = {
             min_unusual_cosine=0.9955,  # 0.9978
         ),
         RerankerThresholds(
-            max_mean_score_difference=0.01,
-            max_score_difference=0.1,
-            min_rank_agreement=0.98,
-            min_kendall_tau=0.9,
-            min_top3_overlap=0.95,
+            max_mean_score_difference=0.01,  # 0.0063
+            max_score_difference=0.1,  # 0.058
+            min_rank_agreement=0.98,  # 0.993
+            min_kendall_tau=0.95,  # 0.988
+            min_top3_overlap=0.95,  # 1.0
             max_unusual_score_difference=0.1,
         ),
     ),
@@ -158,11 +160,11 @@ THRESHOLDS: Mapping[str, Thresholds] = {
             min_unusual_cosine=0.94,  # 0.9609
         ),
         RerankerThresholds(
-            max_mean_score_difference=0.05,
-            max_score_difference=0.3,
-            min_rank_agreement=0.9,
-            min_kendall_tau=0.7,
-            min_top3_overlap=0.85,
+            max_mean_score_difference=0.06,  # 0.037
+            max_score_difference=0.5,  # 0.348
+            min_rank_agreement=0.95,  # 0.993
+            min_kendall_tau=0.85,  # 0.940
+            min_top3_overlap=0.9,  # 1.0
             max_unusual_score_difference=0.3,
         ),
     ),
@@ -173,14 +175,14 @@ THRESHOLDS: Mapping[str, Thresholds] = {
             min_mean_centred_cosine=0.9983,  # 0.9989
             min_centred_cosine=0.99,  # 0.9943
             min_top10_overlap=0.96,  # 0.974
-            min_rank_correlation=0.998,  # not less than int8's
+            min_rank_correlation=0.9985,  # not less than int8's
             min_unusual_cosine=0.99,
         ),
         RerankerThresholds(
-            max_mean_score_difference=0.02,
+            max_mean_score_difference=0.02,  # not more than int8's
             max_score_difference=0.15,
             min_rank_agreement=0.97,
-            min_kendall_tau=0.85,
+            min_kendall_tau=0.9,
             min_top3_overlap=0.93,
             max_unusual_score_difference=0.15,
         ),

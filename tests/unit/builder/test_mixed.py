@@ -71,8 +71,8 @@ def test_as_many_products_are_finer_as_it_takes(
     assert sum(found.values()) == PRODUCTS
     assert 0 < found["int8"] < PRODUCTS
     assert f"mixed: {PRODUCTS - found['int8']} of {PRODUCTS} products finer" in said
-    least = "[mixed]\nmin_fidelity = 0.5\nmin_top10_overlap = 0.0\n"
-    coarse, _ = build(tmp_path / "coarse", tiny_sources.embedder, least)
+    lenient = "[mixed]\nmin_fidelity = 0.5\nmin_top10_overlap = 0.0\n"
+    coarse, _ = build(tmp_path / "coarse", tiny_sources.embedder, lenient)
     assert counts(coarse.assignment)["int8"] == PRODUCTS
     fine, said = build(tmp_path / "fine", tiny_sources.embedder, "[mixed]\nmin_fidelity = 1.0\n")
     assert counts(fine.assignment) == {"int8": 0, "int8-block": 6, "fp32": 2}
@@ -163,9 +163,7 @@ def test_neighbours_count_where_a_cosine_hides_that_they_changed() -> None:
     assert Fidelity(0.999).meets(Fidelity(0.999, 0.99))
 
 
-def test_a_model_that_misses_the_gate_is_told_what_to_raise(
-    tiny_sources: TinySources, tmp_path: Path
-) -> None:
+def test_a_model_that_misses_the_gate_says_what_to_raise(tiny_sources: TinySources, tmp_path: Path) -> None:
     found = advice(Mixed(0.9992), "embedding")
     assert found == "raise min_fidelity in [mixed], from 0.9992 to 0.9996 for instance"
     _, said = build(tmp_path / "all-int8", tiny_sources.embedder, "[mixed.embedding]\n", strict=True)
