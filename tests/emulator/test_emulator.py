@@ -160,12 +160,26 @@ def test_a_queue(emulator: Emulator) -> None:
     assert emulator.invoke(event) == {"batchItemFailures": [{"itemIdentifier": poison}]}
 
 
-def test_a_pipe(emulator: Emulator) -> None:
-    event = read_event("pipes-sqs.json")
-    answers = emulator.invoke(event)
-    assert [answer["messageId"] for answer in answers] == [record["messageId"] for record in event]
+@pytest.mark.parametrize(
+    ("name", "failed"),
+    [("pipes-sqs.json", [1]), ("pipes-kinesis.json", []), ("pipes-dynamodb-stream.json", [])],
+)
+def test_of_a_pipes_records_only_those_that_failed_come_back(
+    emulator: Emulator, name: str, failed: list[int]
+) -> None:
+    records = read_event(name)
+    assert emulator.invoke(records) == {
+        "batchItemFailures": [{"itemIdentifier": records[index]["messageId"]} for index in failed]
+    }
+
+
+def test_a_pipe_that_enriches_gets_the_answers(rie: Path, minilm: Path) -> None:
+    records = read_event("pipes-sqs.json")
+    with Emulator({"MODEL_DIR": str(minilm)}) as without_sink:
+        answers = without_sink.invoke(records)
+    assert [answer["messageId"] for answer in answers] == [record["messageId"] for record in records]
     first, second, third = answers
-    assert_vectors(first["embeddings"], json.loads(event[0]["body"])["texts"])
+    assert_vectors(first["embeddings"], json.loads(records[0]["body"])["texts"])
     assert (second["id"], second["error"]["code"]) == ("doc-2", "unknown_field")
     assert third["results"][0]["index"] == 1
 
