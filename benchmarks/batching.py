@@ -35,26 +35,12 @@ PLANS: dict[str, Plan] = {
     "as the function plans them": lambda lengths: plan_batches(lengths, BATCH_TOKENS),
     "each text alone": lambda lengths: [[place] for place in range(len(lengths))],
     **{
-        f"similar lengths, under {budget} tokens": partial(
-            lambda budget, lengths: similar(lengths, budget), budget
-        )
+        f"similar lengths, under {budget} tokens": partial(plan_batches, budget=budget)
         for budget in (128, 256, 512, 1024, 2048)
     },
 }
 # Tokens of texts: of sentences, of passages, and of both.
 MIXES = {"1 to 40": (1, 40), "40 to 200": (40, 200), "1 to 256": (1, 256)}
-
-
-def similar(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Batches of similar length, as large as the budget allows."""
-    batches: list[list[int]] = []
-    width = 0
-    for index in sorted(range(len(lengths)), key=lambda item: -lengths[item]):
-        if not batches or (len(batches[-1]) + 1) * width > budget:
-            batches.append([])
-            width = lengths[index]
-        batches[-1].append(index)
-    return batches
 
 
 def main() -> None:

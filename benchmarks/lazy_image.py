@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from benchmarks.harness import lazy_disk
+from benchmarks.harness.exit_status import exit_status
 from benchmarks.harness.lazy_contenders import CONTENDERS, LazyContender
 from benchmarks.harness.lazy_disk import READ_AHEAD, LazyDiskError
 from benchmarks.harness.namespaces import NamespaceError, run_contained
@@ -40,40 +40,32 @@ FAILURES = (LazyDiskError, ImageError, EmulatorError, WrongResponseError, Namesp
 def main(arguments: list[str] | None = None) -> int:
     """Runs the benchmark that the arguments describe."""
     options = _parser().parse_args(arguments)
-    try:
-        if options.show is not None:
-            _show(lazy_results.read(options.show), options)
-            return 0
-        lacking = lazy_disk.missing()
-        if options.skip_without_fuse and any(
-            "FUSE" in one or "/dev/" in one or "root" in one for one in lacking
-        ):
-            print(f"skipped, the lazy image needs {lacking[0]}", file=sys.stderr)
-            return 0
-        if lacking:
-            raise LazyDiskError("\n  ".join(["missing", *lacking]))
-        docker = docker_program(os.environ)
-        return run_contained(lambda: _measure(options, docker))
-    except (*FAILURES, ValueError) as error:
-        print(f"benchmark failed: {error}", file=sys.stderr)
-        return 1
+    return exit_status(lambda: _run(options), *FAILURES, ValueError)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.show is not None:
+        _show(lazy_results.read(options.show), options)
+        return 0
+    lacking = lazy_disk.missing()
+    if options.skip_without_fuse and any("FUSE" in one or "/dev/" in one or "root" in one for one in lacking):
+        print(f"skipped, the lazy image needs {lacking[0]}", file=sys.stderr)
+        return 0
+    if lacking:
+        raise LazyDiskError("\n  ".join(["missing", *lacking]))
+    docker = docker_program(os.environ)
+    # In a process of its own, whose failures end there.
+    return run_contained(lambda: exit_status(lambda: _measure(options, docker), *FAILURES))
 
 
 def _measure(options: argparse.Namespace, docker: str) -> int:
-    try:
-        delays = options.delay or (QUICK_DELAYS_MS if options.quick else DELAYS_MS)
-        at_once = options.at_once or (QUICK_AT_ONCE if options.quick else AT_ONCE)
-        settings = settings_of([delay / 1000 for delay in delays], at_once)
-        plan = LazyPlan(_contenders(options), settings, options.rounds, options.read_ahead << 10)
-        results = measure(plan, docker)
-        lazy_results.write(results, options.json)
-        _show(results, options)
-    except FAILURES as error:
-        print(f"benchmark failed: {error}", file=sys.stderr)
-        return 1
-    except subprocess.CalledProcessError as error:
-        print(f"benchmark failed: {error.cmd[-1]} could not be made", file=sys.stderr)
-        return 1
+    delays = options.delay or (QUICK_DELAYS_MS if options.quick else DELAYS_MS)
+    at_once = options.at_once or (QUICK_AT_ONCE if options.quick else AT_ONCE)
+    settings = settings_of([delay / 1000 for delay in delays], at_once)
+    plan = LazyPlan(_contenders(options), settings, options.rounds, options.read_ahead << 10)
+    results = measure(plan, docker)
+    lazy_results.write(results, options.json)
+    _show(results, options)
     bounds = (
         judge(results, max_chunks=options.max_chunks, max_ratio=options.max_ratio) if options.quick else []
     )

@@ -23,13 +23,12 @@ began = time.perf_counter()
 gc.disable()
 sys.path.insert(0, {root!r})
 from contextlib import nullcontext
+from lambda_app.coldstart.lazy_modules import UNUSED_BY_A_START
 if {ours}:
     from lambda_app.coldstart.lazy_modules import lazy_modules as stubs
 else:
     stubs = lambda *names: nullcontext()
-with stubs("fastapi.openapi.models", "fastapi.security.base", "fastapi.security.oauth2",
-           "hashlib", "importlib.metadata", "opentelemetry._logs", "opentelemetry.metrics",
-           "secrets", "ssl", "tempfile"):
+with stubs(*UNUSED_BY_A_START):
     from fastapi import FastAPI, Request, Response
 from mangum import Mangum
 import asyncio, numpy, orjson

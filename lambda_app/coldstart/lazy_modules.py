@@ -16,6 +16,20 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Union
 
+# What FastAPI imports and neither a start nor a request of this function uses.
+UNUSED_BY_A_START = (
+    "fastapi.openapi.models",
+    "fastapi.security.base",
+    "fastapi.security.oauth2",
+    "hashlib",
+    "importlib.metadata",
+    "opentelemetry._logs",
+    "opentelemetry.metrics",
+    "secrets",
+    "ssl",
+    "tempfile",
+)
+
 
 class LazyObject:
     """Stands for one name of a module, and imports the real one for any use other than being passed."""

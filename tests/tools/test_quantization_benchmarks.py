@@ -11,6 +11,7 @@ import pytest
 from benchmarks import activation_passes, batching, same_vector
 from benchmarks.ablation import ALL, VARIANTS
 from builder.quantization.int8 import Recipe
+from lambda_app.models.batching import plan_batches
 
 
 @pytest.mark.parametrize("name", activation_passes.WAYS)
@@ -28,7 +29,7 @@ def test_plans_have_every_text_once() -> None:
     lengths = [5, 90, 17, 256, 1, 90]
     for plan in batching.PLANS.values():
         assert sorted(place for batch in plan(lengths) for place in batch) == list(range(len(lengths)))
-    assert [len(batch) for batch in batching.similar(lengths, 200)] == [1, 2, 3]
+    assert [len(batch) for batch in plan_batches(lengths, 200)] == [1, 2, 3]
 
 
 def test_the_cosine_is_that_of_a_text_s_two_vectors(monkeypatch: pytest.MonkeyPatch) -> None:

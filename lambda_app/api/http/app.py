@@ -12,21 +12,10 @@ from urllib.parse import unquote
 # Looking for pydantic's plugins reads the metadata of every installed package; there are none here.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
-from lambda_app.coldstart.lazy_modules import lazy_modules
+from lambda_app.coldstart.lazy_modules import UNUSED_BY_A_START, lazy_modules
 
 # Keys are checked before FastAPI, the OpenAPI document is our own, and nothing is reported to anyone.
-with lazy_modules(
-    "fastapi.openapi.models",
-    "fastapi.security.base",
-    "fastapi.security.oauth2",
-    "hashlib",
-    "importlib.metadata",
-    "opentelemetry._logs",
-    "opentelemetry.metrics",
-    "secrets",
-    "ssl",
-    "tempfile",
-):
+with lazy_modules(*UNUSED_BY_A_START):
     from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 

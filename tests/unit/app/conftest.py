@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -39,3 +41,13 @@ def store(s3_address: str) -> Iterator[Storage]:
 
     with storage(s3_address) as opened:
         yield opened
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What a sink in the caller's module ``a_users_module`` got."""
+    results: list[dict[str, Any]] = []
+    module = ModuleType("a_users_module")
+    module.store = results.extend  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "a_users_module", module)
+    return results

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -54,16 +52,6 @@ def dynamodb(number: str, event: Any, **changes: Any) -> dict[str, Any]:
         "dynamodb": {"Keys": {"id": {"S": "1"}}, "NewImage": image, "SequenceNumber": f"sequence-{number}"},
         **changes,
     }
-
-
-@pytest.fixture
-def stored(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What a sink got."""
-    results: list[dict[str, Any]] = []
-    module = ModuleType("a_users_module")
-    module.store = results.extend  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "a_users_module", module)
-    return results
 
 
 @pytest.mark.parametrize("make", [sqs, kinesis, dynamodb])

@@ -81,16 +81,6 @@ AS_MAP = {
 AS_JSON = {"id": {"S": "1"}, "event": {"S": json.dumps(GOOD)}}
 
 
-@pytest.fixture
-def stored(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What a sink got."""
-    results: list[dict[str, Any]] = []
-    module = ModuleType("a_users_module")
-    module.store = results.extend  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "a_users_module", module)
-    return results
-
-
 def call(*records: Any, dispatcher: Any = None, seconds: float = 30.0) -> list[str]:
     dispatcher = dispatcher or fake_dispatcher(ENVIRON)
     answer = dispatcher({"Records": list(records)}, Context(seconds=seconds))
