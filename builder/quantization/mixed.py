@@ -183,6 +183,7 @@ class _Graphs:
         """The coarse graph with the products named in ``chosen`` taken from the fine one.
 
         What reads such a product comes from there, too: in the coarse graph a product may have its bias.
+        Another product that reads it (the projection behind Attention) stays as it was chosen.
         """
         mixed = ModelProto()
         mixed.CopyFrom(self._coarse)
@@ -190,7 +191,8 @@ class _Graphs:
         finer = [
             node
             for node in self._finer.graph.node
-            if outputs.intersection(node.output) or outputs.intersection(node.input)
+            if outputs.intersection(node.output)
+            or (outputs.intersection(node.input) and node.name not in self._nodes)
         ]
         replaced = {name for node in finer for name in node.output}
         rest = [node for node in mixed.graph.node if not replaced.intersection(node.output)]

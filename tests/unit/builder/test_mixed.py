@@ -4,7 +4,9 @@ import io
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,12 +28,24 @@ from tests.support.tiny_sources import TinySources
 PRODUCTS = 8  # two layers of four
 
 
-def build(directory: Path, source: Path, extra: str, *, strict: bool = False) -> tuple[BuiltModel, str]:
-    """The built model, and what was said meanwhile."""
+CONSTANT = {"scale": "static", "step": 1 / 32, "zero": 128, "low": -4.0, "high": 3.97, "margin": 0.0}
+BY_TOKEN = {**CONSTANT, "scale": "token", "step": 1 / 127, "floor": 0.125, "one_sided": False}
+
+
+def build(
+    directory: Path,
+    source: Path,
+    extra: str,
+    *,
+    strict: bool = False,
+    activations: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[BuiltModel, str]:
+    """The built model, and what was said meanwhile; ``activations`` are scales by tensor."""
     directory.mkdir()
     said = io.StringIO()
     text = config_text(embedding=str(source), quantization="mixed", parity="warn", strict=strict)
     config = read(directory, text + extra)
+    config = replace(config, activations={"embedding": activations or {}})
     inputs = gather_inputs(config, directory / "cache", Progress(io.StringIO()))
     (built,) = pipeline.build(config, inputs, directory / "models", Progress(said))
     return built, said.getvalue()
@@ -93,6 +107,34 @@ def test_the_graph_is_what_the_assignment_says(searched: tuple[BuiltModel, str])
     assert nodes.count("Attention") == found["fp32"]
     assert nodes.count("QAttention") + nodes.count("Attention") == 2
     assert built.info.quantization.prepack
+
+
+@pytest.mark.parametrize("scheme", ["fp32", "int8-block"])
+@pytest.mark.parametrize("scale", [CONSTANT, BY_TOKEN], ids=["constant", "by token"])
+def test_a_product_is_finer_without_its_neighbours(
+    searched: tuple[BuiltModel, str],
+    tiny_sources: TinySources,
+    tmp_path: Path,
+    scheme: str,
+    scale: Mapping[str, Any],
+) -> None:
+    assert searched[0].assignment is not None
+    # Attention, and the projection that reads it directly: each may be finer without the other, whether its
+    # bias is part of the coarse product (a constant step) or a node behind it (a step for each token).
+    attention, projection = list(searched[0].assignment)[:2]
+    only = {attention if scheme == "fp32" else projection: scheme}
+    built, _ = build(
+        tmp_path / "one",
+        tiny_sources.embedder,
+        replay("embedding", only) + "\n",
+        activations={"/encoder/layer.0/attention/self/Reshape_3_output_0": scale},
+    )
+    found = counts(built.assignment)
+    assert found == {"int8": PRODUCTS - 1, "int8-block": 0, "fp32": 0} | {scheme: 1}
+    nodes = operators(tmp_path / "one" / "models")
+    assert (nodes.count("Attention"), nodes.count("MatMulNBits")) == (found["fp32"], found["int8-block"])
+    assert nodes.count("QAttention") == 2 - found["fp32"]
+    assert nodes.count("MatMulIntegerToFloat") == 6 - found["int8-block"]
 
 
 def test_a_recorded_assignment_is_made_again(
