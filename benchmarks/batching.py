@@ -34,9 +34,10 @@ Plan = Callable[[Sequence[int]], list[list[int]]]
 PLANS: dict[str, Plan] = {
     "as the function plans them": lambda lengths: plan_batches(lengths, BATCH_TOKENS),
     "each text alone": lambda lengths: [[place] for place in range(len(lengths))],
+    "as many as fit": lambda lengths: as_many_as_fit(lengths, BATCH_TOKENS),
     **{
-        f"similar lengths, under {budget} tokens": partial(plan_batches, budget=budget)
-        for budget in (128, 256, 512, 1024, 2048)
+        f"as the function plans them, under {budget} tokens": partial(plan_batches, budget=budget)
+        for budget in (256, 512, 2048)
     },
 }
 # Tokens of texts: of sentences, of passages, and of both.
@@ -86,6 +87,16 @@ def main() -> None:
             padded = sum(len(batch) * max(some[place] for place in batch) for batch in runs[plan, name][1])
             cells_of.append(f"{planned[plan, name]:.0f} ({padded})")
         print(f"| {plan} | " + " | ".join(cells_of) + " |")
+
+
+def as_many_as_fit(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Batches of similar length, each filled up to its budget of padded tokens."""
+    batches: list[list[int]] = []
+    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+        if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > budget:
+            batches.append([])
+        batches[-1].append(place)
+    return batches
 
 
 def texts(lengths: Sequence[int]) -> list[list[int]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, Self, TypeVar
 import numpy as np
 
 from lambda_app.limits import BATCH_TOKENS
-from lambda_app.models.batching import attention_mask, pad, plan_batches
+from lambda_app.models.batching import BATCH_COST, attention_mask, pad, plan_batches
 
 if TYPE_CHECKING:
     from lambda_app.bundle import ModelInfo
@@ -59,14 +59,14 @@ def run_encodings(
     session.expect(sum(lengths))
     for batch in plan_batches(lengths, batch_tokens):
         # The longest comes first.
-        padded = len(batch) * lengths[batch[0]]
+        cost = BATCH_COST + len(batch) * lengths[batch[0]]
         if checkpoint is not None:
-            checkpoint(done, session.latency.seconds(padded, at_best=done == 0))
+            checkpoint(done, session.latency.seconds(cost, at_best=done == 0))
         started = time.monotonic()
         output = session.run(_inputs(model, [encodings[index] for index in batch]))
         if rows is None:
             rows = np.empty((len(encodings), *output.shape[1:]), dtype=output.dtype)
-        session.latency.add(padded, time.monotonic() - started)
+        session.latency.add(cost, time.monotonic() - started)
         rows[batch] = output
         done += len(batch)
     if rows is None:

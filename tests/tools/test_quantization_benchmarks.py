@@ -29,7 +29,8 @@ def test_plans_have_every_text_once() -> None:
     lengths = [5, 90, 17, 256, 1, 90]
     for plan in batching.PLANS.values():
         assert sorted(place for batch in plan(lengths) for place in batch) == list(range(len(lengths)))
-    assert [len(batch) for batch in plan_batches(lengths, 200)] == [1, 2, 3]
+    assert [len(batch) for batch in batching.as_many_as_fit(lengths, 200)] == [1, 2, 3]
+    assert [len(batch) for batch in plan_batches(lengths, 200)] == [1, 2, 1, 2]
 
 
 def test_the_cosine_is_that_of_a_text_s_two_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
