@@ -17,6 +17,7 @@ from benchmarks.harness.contender import SINGLE_FILES, TORCH_MODELS
 from benchmarks.harness.paths import BENCHMARKS, cache
 from benchmarks.harness.stamps import STAMP, digest
 from scripts.image.build import BUILD_ARGUMENTS, ImageError, docker_program
+from scripts.paths import ROOT
 
 DOCKERFILE = BENCHMARKS / "contenders" / "Dockerfile"
 REPOSITORY = "lambda-benchmark"
@@ -104,12 +105,40 @@ def ensure(contender: LazyContender) -> None:
 def build_command(contender: LazyContender, docker: str, environ: Mapping[str, str]) -> list[str]:
     """Returns ``docker build`` for a contender, with the settings of ``make image``."""
     command = [docker, "build", "--tag", contender.tag]
+    base = base_image(contender, environ)
+    command += ["--build-arg", f"PYTHON_IMAGE={base}"] if base else []
     for name in BUILD_ARGUMENTS:
-        if (name == "PYTHON_IMAGE" or name.startswith("PIP_")) and environ.get(name):
+        if name.startswith("PIP_") and environ.get(name):
             command += ["--build-arg", f"{name}={environ[name]}"]
     if "TORCH_INDEX_URL" in environ:
         command += ["--build-arg", f"TORCH_INDEX_URL={environ['TORCH_INDEX_URL']}"]
     return [*command, *shlex.split(environ.get("IMAGE_FLAGS", ""))]
+
+
+def base_image(contender: LazyContender, environ: Mapping[str, str]) -> str | None:
+    """Returns the base of a contender's image; None leaves it to the Dockerfile.
+
+    It is the base of the function's image, except where TORCH_INDEX_URL is empty: then only the base of the
+    build's own stage has PyTorch for CPUs.
+    """
+    torch = "\ntorch==" in environments.requirements(contender.environment).read_text(encoding="utf-8")
+    if torch and environ.get("TORCH_INDEX_URL") == "":
+        return environ.get("BUILD_IMAGE") or default_build_image()
+    return environ.get("PYTHON_IMAGE") or None
+
+
+def description(contender: LazyContender, environ: Mapping[str, str]) -> str:
+    """Returns what a contender is, with its base where that is not the one of the function's image."""
+    base = base_image(contender, environ) if contender.environment else None
+    return (
+        f"{contender.about}, on {base}" if base and base != environ.get("PYTHON_IMAGE") else contender.about
+    )
+
+
+def default_build_image() -> str:
+    """Returns the base of the stage that exports models."""
+    lines = (ROOT / "Dockerfile.lambda").read_text(encoding="utf-8").splitlines()
+    return next(line for line in lines if line.startswith("ARG BUILD_IMAGE=")).partition("=")[2]
 
 
 def dockerfile(contender: LazyContender) -> str:
@@ -120,7 +149,8 @@ def dockerfile(contender: LazyContender) -> str:
 def made_from(contender: LazyContender) -> str:
     """Returns one hash of what a contender's image is made from."""
     files = [*(BENCHMARKS / "contenders").glob("*.py"), environments.requirements(contender.environment)]
-    return digest(dockerfile(contender), *map(artefacts.key, contender.artefacts), files=files)
+    base = base_image(contender, os.environ) or ""
+    return digest(dockerfile(contender), base, *map(artefacts.key, contender.artefacts), files=files)
 
 
 def _build(contender: LazyContender, docker: str, key: str) -> None:

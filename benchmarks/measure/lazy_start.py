@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.harness.attribution import chunks_by_group
 from benchmarks.harness.image_disk import ImageDisk, Start, lay_out
-from benchmarks.harness.lazy_contenders import LazyContender, ensure
+from benchmarks.harness.lazy_contenders import LazyContender, description, ensure
 from benchmarks.harness.lazy_disk import CHUNK, READ_AHEAD, LazyDisk, LazyDiskError, mounted, run
 from benchmarks.harness.paths import cache
 from benchmarks.harness.progress import Progress
@@ -70,7 +71,7 @@ def measure(plan: LazyPlan, docker: str) -> LazyResults:
         progress.end()
     return LazyResults(
         facts={**machine_facts(), "rounds": plan.rounds, "read_ahead": plan.read_ahead},
-        about={one.name: one.about for one in plan.contenders},
+        about={one.name: description(one, os.environ) for one in plan.contenders},
         image_chunks={name: _used_chunks(disk) for name, disk in disks.items()},
         samples=samples,
     )

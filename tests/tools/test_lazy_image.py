@@ -172,6 +172,12 @@ def test_a_contenders_image_is_built_with_the_settings_of_ours() -> None:
         "docker", "build", "--tag", "lambda-benchmark:fastembed", "--build-arg", "PYTHON_IMAGE=base",
         "--build-arg", "TORCH_INDEX_URL=", "--network", "host",
     ]  # fmt: skip
+    torch = next(one for one in lazy_contenders.CONTENDERS if one.name == "pytorch-int8")
+    assert lazy_contenders.base_image(torch, environ) == "python:3.11-slim"
+    assert lazy_contenders.base_image(torch, {**environ, "TORCH_INDEX_URL": "https://torch"}) == "base"
+    assert lazy_contenders.base_image(torch, {}) is None
+    assert lazy_contenders.description(torch, environ).endswith(", on python:3.11-slim")
+    assert lazy_contenders.description(one, environ) == one.about
     dockerfile = lazy_contenders.DOCKERFILE.read_text(encoding="utf-8")
     ours = (ROOT / "Dockerfile.lambda").read_text(encoding="utf-8")
     base = next(line for line in ours.splitlines() if line.startswith("ARG PYTHON_IMAGE="))
