@@ -10,7 +10,7 @@ import numpy as np
 # (e5-base-v2 on two cores, ``python -m benchmarks.batching``).
 BATCH_COST = 16
 # More texts at once share that cost no better: it is less than half a token of each.
-_MOST_AT_ONCE = 48
+_MAX_TEXTS = 48
 
 
 def plan_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
@@ -27,17 +27,17 @@ def plan_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
         Lists of item indices, longest items first, so that peak memory is met at the start.
     """
     order = sorted(range(len(lengths)), key=lambda item: -lengths[item])
-    # The least cost of the items up to each place, and where the last of their batches begins.
+    # The lowest cost of the items up to each place, and where the last of their batches begins.
     costs, begins = [0], [0]
     for end in range(1, len(order) + 1):
-        least, begin = costs[end - 1] + lengths[order[end - 1]], end - 1
-        for start in range(end - 2, max(end - 1 - _MOST_AT_ONCE, -1), -1):
+        lowest, begin = costs[end - 1] + lengths[order[end - 1]], end - 1
+        for start in range(end - 2, max(end - 1 - _MAX_TEXTS, -1), -1):
             padded = (end - start) * lengths[order[start]]
             if padded > budget:
                 break
-            if costs[start] + padded < least:
-                least, begin = costs[start] + padded, start
-        costs.append(least + BATCH_COST)
+            if costs[start] + padded < lowest:
+                lowest, begin = costs[start] + padded, start
+        costs.append(lowest + BATCH_COST)
         begins.append(begin)
     batches: list[list[int]] = []
     end = len(order)
