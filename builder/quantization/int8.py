@@ -171,7 +171,7 @@ class _Quantizer:
         if not self._recipe.smooth:
             return ones
         recorded = [one in self._recorded for one in (name, smooth_name(name))]
-        factors = self._factors(activation, weight, group)
+        factors = find_factors(activation, weight, self._limits.largest)
         values = value_source(self._model, group)
         if values is None and any(recorded):
             worth = recorded[1]
@@ -187,18 +187,6 @@ class _Quantizer:
         else:
             insert_mul(self._model, name, group, factors)
         return factors
-
-    def _factors(
-        self, activation: Activation, weight: NDArray[np.float32], group: list[Product]
-    ) -> NDArray[np.float32]:
-        """Returns factors found for the kind of scale that the tensor has behind them."""
-        levels = self._limits.largest
-        factors = find_factors(activation, weight, levels)
-        some = activation.sample()
-        if not self._scale(some.rows / factors, group).per_token:
-            return factors
-        found = (factors, find_factors(activation, weight, levels, per_token=True))
-        return min(found, key=lambda one: self._error(some, weight, group, one))
 
     def _error(
         self,

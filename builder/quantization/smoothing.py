@@ -30,13 +30,11 @@ _NEGLIGIBLE = 0.05
 _WEIGHT_SHARE = 0.5
 
 
-def find_factors(
-    activation: Activation, weight: NDArray[np.float32], levels: int, *, per_token: bool = False
-) -> NDArray[np.float32]:
+def find_factors(activation: Activation, weight: NDArray[np.float32], levels: int) -> NDArray[np.float32]:
     """Returns ``s`` for an activation and the weights (channels, outputs) that read it.
 
-    Activations get one step, or ``per_token`` one for each row; weights get ``levels`` integers on either
-    side of zero. The result is (channels,), with a geometric mean of 1.
+    Weights get ``levels`` integers on either side of zero. The result is (channels,), with a geometric mean
+    of 1.
     """
     columns = np.abs(weight[:, :: max(1, weight.shape[1] // _COLUMNS)])
     rows = activation.rows
@@ -45,8 +43,7 @@ def find_factors(
     # SmoothQuant's formula is where the descent (Adam) starts.
     start = 0.65 * np.log(peak) - 0.35 * np.log(np.maximum(columns.max(axis=1) / columns.max(), 1e-6))
     start -= start.mean()
-    reach = _RowReach(activation.sample().rows) if per_token else _Reach(peak)
-    error = _Error(reach, power, columns * np.exp(start).astype(np.float32)[:, None], start, levels)
+    error = _Error(peak, power, columns * np.exp(start).astype(np.float32)[:, None], start, levels)
     logarithm = start
     first, second = np.zeros_like(logarithm), np.zeros_like(logarithm)
     for step in range(1, _ROUNDS + 1):
@@ -59,54 +56,23 @@ def find_factors(
     return factors
 
 
-class _Reach:
-    """The square of the span that one step for all rows has to cover, and each channel's share in it."""
-
-    def __init__(self, peak: NDArray[np.float64]) -> None:
-        """Takes channels' largest values."""
-        self._peak = peak
-
-    def __call__(self, factors: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Returns them as they are behind factors; shares, (channels,), sum to 1."""
-        shares = (self._peak / factors) ** _NORM
-        total = shares.sum()
-        return float(4 * total ** (2 / _NORM)), shares / total
-
-
-class _RowReach:
-    """The same of one step for each row: the mean over rows."""
-
-    def __init__(self, rows: NDArray[np.float32]) -> None:
-        """Takes rows as they are without factors."""
-        self._unit = max(float(np.abs(rows).max()), 1e-30)
-        self._powers = np.maximum(np.abs(rows).astype(np.float64) / self._unit, 1e-9) ** _NORM
-
-    def __call__(self, factors: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Returns them as they are behind factors."""
-        behind = factors ** float(-_NORM)
-        sums = self._powers @ behind
-        squares = sums ** (2 / _NORM)
-        shares = behind * (squares / sums @ self._powers) / squares.sum()
-        return float(4 * self._unit**2 * squares.mean()), shares
-
-
 class _Error:
     """The expected squared error of a product, by the logarithms of factors.
 
     Rounding to steps of ``d`` errs by ``d * d / 12`` on average. The step of the activations follows their
-    largest channel (that of all texts, or of each row), that of an output the largest of its weights.
+    largest channel, that of an output the largest of its weights.
     """
 
     def __init__(
         self,
-        reach: _Reach | _RowReach,
+        peak: NDArray[np.float64],
         power: NDArray[np.float64],
         started: NDArray[np.float32],
         start: NDArray[np.float64],
         levels: int,
     ) -> None:
-        """Takes how far values reach, channels' mean squares, and weights as they are at ``start``."""
-        self._reach, self._power, self._start, self._levels = reach, power, start, levels
+        """Takes channels' largest values and mean squares, and weights as they are at ``start``."""
+        self._peak, self._power, self._start, self._levels = peak, power, start, levels
         self._energy = np.square(started).sum(axis=1) * np.exp(-2 * start) + 1e-12
         self._largest = started.max(axis=0).astype(np.float64) + 1e-30
         # float32 holds such powers of what is not far from each output's largest weight; the rest has no say.
@@ -116,10 +82,11 @@ class _Error:
     def gradient(self, logarithm: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns the gradient of the error's logarithm, (channels,)."""
         factors = np.exp(logarithm)
-        square, shares = self._reach(factors)
+        shares = (self._peak / factors) ** _NORM
+        reach = 2 * shares.sum() ** (1 / _NORM)
         carried = self._energy * factors**2
-        of_activations = square / ACTIVATION_STEPS**2 * carried.sum()
-        by_activations = of_activations * 2 * (carried / carried.sum() - shares)
+        of_activations = (reach / ACTIVATION_STEPS) ** 2 * carried.sum()
+        by_activations = of_activations * 2 * (carried / carried.sum() - shares / shares.sum())
         moved = _NORM * (logarithm - self._start)
         scale = moved.max()
         raised = np.exp(moved - scale)
