@@ -22,14 +22,11 @@ from builder.progress import Progress
 from builder.quantization.mixed import Fidelity, advice, fidelity, replay
 from builder.summary import summary
 from lambda_app.bundle import Bundle
+from tests.support.activation_scales import BY_TOKEN, CONSTANT
 from tests.support.tiny_models import config_text
 from tests.support.tiny_sources import TinySources
 
 PRODUCTS = 8  # two layers of four
-
-
-CONSTANT = {"scale": "static", "step": 1 / 32, "zero": 128, "low": -4.0, "high": 3.97, "margin": 0.0}
-BY_TOKEN = {**CONSTANT, "scale": "token", "step": 1 / 127, "floor": 0.125, "one_sided": False}
 
 
 def build(

@@ -16,28 +16,11 @@ from builder.config.schema import BuildConfig, Overrides
 from builder.errors import ConfigError
 from builder.quantization.activation_scale import choose_scale, read_scales
 from lambda_app.bundle import MANIFEST, Bundle, checksum
+from tests.support.activation_scales import BY_TOKEN, CONSTANT
 from tests.support.builds import build_bundle, write_config
 from tests.support.tiny_sources import TinySources
 
 Change = Callable[[dict[str, Any]], object]
-CONSTANT: dict[str, Any] = {
-    "scale": "static",
-    "step": 0.0625,
-    "zero": 120,
-    "low": -7.5,
-    "high": 8.25,
-    "margin": 0.0,
-}
-BY_TOKEN: dict[str, Any] = {
-    "scale": "token",
-    "step": 1 / 127,
-    "zero": 128,
-    "floor": 0.125,
-    "one_sided": False,
-    "low": -7.5,
-    "high": 8.25,
-    "margin": 0.0,
-}
 
 
 def nothing(_build: dict[str, Any]) -> None:
